@@ -1,0 +1,59 @@
+"""Identifiers: one NewType per kind, and how each is made and printed.
+
+No id ever starts with ``-``, so that one can always stand on a command line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from typing import NewType
+
+AccountId = NewType("AccountId", int)
+"""An account or a subuser: both are rows of one table, numbered together as the vendor's user ids are."""
+
+KeyId = NewType("KeyId", str)
+"""The 22-character middle part of an API key."""
+
+DomainId = NewType("DomainId", int)
+
+MessageId = NewType("MessageId", bytes)
+"""16 bytes: 48-bit milliseconds, 16-bit node, 64 random bits. Sorts by time as bytes; the text form does not."""
+
+_MESSAGE_ID_BYTES = 16
+_TEXT_LENGTH = 22
+
+
+def new_message_id(now_ms: int, node: int, chance: int) -> MessageId:
+    """Make the id of a message accepted at ``now_ms``; ``chance`` is 64 random bits."""
+    number = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | (node & 0xFFFF) << 64 | (chance & 0xFFFF_FFFF_FFFF_FFFF)
+    return MessageId(number.to_bytes(_MESSAGE_ID_BYTES, "big"))
+
+
+def message_id_text(message_id: MessageId) -> str:
+    """Print a message id as its 22 base64url characters (the ``queued as`` id)."""
+    return binascii.b2a_base64(message_id, newline=False)[:_TEXT_LENGTH].translate(_URL_SAFE).decode("ascii")
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def parse_message_id(text: str) -> MessageId | None:
+    """Read the 22-character form back; None when it is not one."""
+    if len(text) != _TEXT_LENGTH or not text.isascii():
+        return None
+    try:
+        raw = base64.b64decode(text + "==", altchars=b"-_", validate=True)
+    except binascii.Error:
+        return None
+    found = MessageId(raw)
+    # The last character carries two spare bits: only the canonical spelling is an id.
+    return found if message_id_text(found) == text else None
+
+
+def random_text_id() -> str:
+    """Make 22 random base64url characters that do not start with ``-`` (key ids)."""
+    while (text := secrets.token_urlsafe(_MESSAGE_ID_BYTES)).startswith("-"):
+        pass
+    return text

@@ -1,0 +1,60 @@
+"""Why we say no: the closed list of reasons, and the value that carries one.
+
+A refusal is an answer, not an exception. Every door has one table from Reason to its own dialect, and a test walks
+this list against each table, so a new reason cannot be forgotten at a door.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Reason(enum.StrEnum):
+    """``subject.action``; each with the sentence an operator reads."""
+
+    # Who are you?
+    AUTH_REQUIRED = "auth.required"  # nothing is relayed without a key
+    AUTH_BAD_USERNAME = "auth.bad_username"  # the user name is not exactly ``apikey``
+    AUTH_BAD_KEY = "auth.bad_key"  # unknown, wrong, revoked or expired key
+    AUTH_DISABLED = "auth.disabled"  # the key's account or subuser is disabled
+    AUTH_UNSCOPED = "auth.unscoped"  # the key lacks the scope the action needs
+    AUTH_ADDRESS = "auth.address"  # the client's address is not on the key's list
+    AUTH_ENDED = "auth.ended"  # the pass stopped being good while the session was open
+    AUTH_UNAVAILABLE = "auth.unavailable"  # control data cannot be read or is too old to trust
+    AUTH_THROTTLED = "auth.throttled"  # too many failed logins from this address
+
+    # As whom?
+    FROM_MISSING = "from.missing"  # no From header
+    FROM_MALFORMED = "from.malformed"  # not exactly one From with exactly one plain mailbox
+    FROM_UNVERIFIED = "from.unverified"  # From's domain is not valid for this account or subuser
+    FROM_NOT_ALLOWED = "from.not_allowed"  # the key's policy does not name From's domain
+
+    # What?
+    HEADER_MALFORMED = "header.malformed"  # a header block that receivers would read in different ways
+    HEADER_DUPLICATE = "header.duplicate"  # a header that may stand once stands twice
+    MESSAGE_LOOP = "message.loop"  # too many Received headers
+    MESSAGE_TOO_LARGE = "message.too_large"
+    SMTPAPI_UNSUPPORTED = "smtpapi.unsupported"  # a documented X-SMTPAPI key that this version does not carry out
+
+    # To whom?
+    RECIPIENT_MALFORMED = "recipient.malformed"
+    RECIPIENT_LITERAL = "recipient.literal"  # an address literal, a bare address or a local name
+    RECIPIENT_UNROUTABLE = "recipient.unroutable"  # no route matches (temporary)
+    RECIPIENTS_TOO_MANY = "recipients.too_many"
+
+    # How much?
+    RATE_EXCEEDED = "limit.rate"
+    DAILY_EXCEEDED = "limit.daily"
+
+    # Not now.
+    STORAGE_FULL = "storage.full"
+    STORAGE_UNAVAILABLE = "storage.unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A no. ``detail`` names the offending thing in words fit for the client (no secrets, printable ASCII)."""
+
+    reason: Reason
+    detail: str = ""
