@@ -1,1 +1,1 @@
-
+"""The SMTP submission door."""

@@ -1,1 +1,1 @@
-
+"""SMTP, both sides, without I/O: bytes in, values out."""
