@@ -1,0 +1,64 @@
+# Two commands are enough: `make run` and `make test`. Everything lives in .venv and .sekisho; nothing else is touched.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+JOBS ?= 2
+PYTEST ?= $(BIN)/pytest -n $(JOBS) --dist worksteal
+
+# A stamp is newer than what it was installed from, so nothing is installed twice for the same lock.
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+
+.PHONY: run install dev-install test test-slow lint format docs bench lock clean
+
+run: $(RUNTIME) ## start a whole relay on this machine, in capture mode; Ctrl-C stops it
+	@exec $(BIN)/sekisho dev $(ARGS)
+
+install: $(RUNTIME) ## prepare .venv: the locked dependencies and the `sekisho` command
+
+dev-install: $(DEV)
+
+test: $(DEV) ## the whole test suite but the slow rounds; what CI runs
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(DEV) ## minutes long: 200 kill -9 rounds
+	$(PYTEST) -m slow --timeout 3600 $(ARGS)
+
+lint: $(DEV) ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy tools
+
+format: $(DEV)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(DEV) ## write the generated pages of docs/ anew
+	$(BIN)/python tools/gendocs.py
+
+bench: $(RUNTIME) ## measure this checkout against Postfix + OpenDKIM (BENCH=folder of the bench)
+	@$(BIN)/python tools/bench.py $(ARGS)
+
+# Versions and hashes only. The compiler's own settings are put aside so that the hashes are those of everything the
+# public index has of a version, not those of the builds that one machine happens to hold.
+lock: $(DEV)
+	env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null sh tools/lock.sh $(BIN) $(ARGS)
+
+clean: ## remove what was installed; the data in .sekisho stays
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@sh tools/venv.sh $(VENV)
+
+# The build back end is locked too, hence no build isolation.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@ $(RUNTIME)
