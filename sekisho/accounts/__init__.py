@@ -1,0 +1,1 @@
+"""The tenants: accounts and their subusers."""

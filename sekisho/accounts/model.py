@@ -1,0 +1,128 @@
+"""Tenants as stored: the one table of accounts and subusers, and the value read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, Row, String, Table, select, text
+
+from sekisho.db import ROW_ID, control
+from sekisho.ids import AccountId
+
+account = Table(
+    "account",
+    control,
+    # Never reused (AUTOINCREMENT): events, spools and audit rows name tenants by this number for years.
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    # NULL: an account. Else the account that this subuser belongs to; there is no third level.
+    Column("parent_id", ForeignKey("account.id"), nullable=True),
+    # As the operator wrote it; the second column is what is compared, so "Acme" cannot pose beside "acme".
+    Column("name", String(64), nullable=False),
+    Column("folded_name", String(64), nullable=False),
+    # Accounts only, for now: who gets the set-up link.
+    Column("owner_email", String(254), nullable=True),
+    Column("created_ms", BigInteger, nullable=False),
+    # NULL: enabled. A disabled account disables its subusers without touching their rows.
+    Column("disabled_ms", BigInteger, nullable=True),
+    # NULL: exists. A deleted subuser's row stays, because history refers to it; its name is free again.
+    Column("deleted_ms", BigInteger, nullable=True),
+    sqlite_autoincrement=True,
+)
+
+# Accounts and subusers share one namespace, as the vendor's user names do.
+Index(
+    "account_name_once",
+    account.c.folded_name,
+    unique=True,
+    sqlite_where=text("deleted_ms IS NULL"),
+    postgresql_where=text("deleted_ms IS NULL"),
+)
+Index("account_parent", account.c.parent_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account, or a subuser when ``parent_id`` is set. Deleted ones are never read into this."""
+
+    id: AccountId
+    parent_id: AccountId | None
+    name: str
+    owner_email: str | None
+    created_ms: int
+    disabled_ms: int | None
+
+    @property
+    def account_id(self) -> AccountId:
+        """The account at the top: itself, or the subuser's parent."""
+        return self.id if self.parent_id is None else self.parent_id
+
+    @property
+    def subuser_id(self) -> AccountId | None:
+        """Itself when it is a subuser."""
+        return None if self.parent_id is None else self.id
+
+
+def fold(name: str) -> str:
+    """Make the form in which names are compared."""
+    return name.lower()
+
+
+def find_account(tx: Connection, name: str) -> Account | None:
+    """Find the account called ``name``; a subuser's name finds nothing."""
+    found = _find(tx, name)
+    return found if found is not None and found.parent_id is None else None
+
+
+def find_subuser(tx: Connection, name: str) -> Account | None:
+    """Find the subuser called ``name``; an account's name finds nothing."""
+    found = _find(tx, name)
+    return found if found is not None and found.parent_id is not None else None
+
+
+def name_taken(tx: Connection, name: str) -> bool:
+    return _find(tx, name) is not None
+
+
+def list_accounts(tx: Connection) -> tuple[Account, ...]:
+    query = select(account).where(account.c.parent_id.is_(None), account.c.deleted_ms.is_(None))
+    return tuple(_from_row(row) for row in tx.execute(query.order_by(account.c.folded_name)))
+
+
+def list_subusers(tx: Connection, of: AccountId | None = None) -> tuple[Account, ...]:
+    """List the subusers of one account, or all there are."""
+    query = select(account).where(account.c.parent_id.is_not(None), account.c.deleted_ms.is_(None))
+    if of is not None:
+        query = query.where(account.c.parent_id == of)
+    return tuple(_from_row(row) for row in tx.execute(query.order_by(account.c.folded_name)))
+
+
+def names(tx: Connection, ids: Iterable[AccountId]) -> dict[AccountId, str]:
+    """Read the names of tenants for display, deleted ones included."""
+    wanted = sorted(set(ids))
+    found: dict[AccountId, str] = {}
+    for start in range(0, len(wanted), _ROWS_PER_QUERY):
+        batch = wanted[start : start + _ROWS_PER_QUERY]
+        query = select(account.c.id, account.c.name).where(account.c.id.in_(batch))
+        found.update((row.id, row.name) for row in tx.execute(query))
+    return found
+
+
+_ROWS_PER_QUERY = 500
+
+
+def _find(tx: Connection, name: str) -> Account | None:
+    query = select(account).where(account.c.folded_name == fold(name), account.c.deleted_ms.is_(None))
+    row = tx.execute(query).one_or_none()
+    return None if row is None else _from_row(row)
+
+
+def _from_row(row: Row[tuple[object, ...]]) -> Account:
+    return Account(
+        id=row.id,
+        parent_id=row.parent_id,
+        name=row.name,
+        owner_email=row.owner_email,
+        created_ms=row.created_ms,
+        disabled_ms=row.disabled_ms,
+    )

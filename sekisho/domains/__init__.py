@@ -1,0 +1,1 @@
+"""Who may send and sign as which domain."""
