@@ -1,12 +1,26 @@
-"""Stage 1, the one way in: what a door hands over, and what it gets back."""
+"""Stage 1, the one way in: judge a submission and make it durable."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Protocol
 
+from sekisho.domains import SigningDomain
 from sekisho.identity import Identity
-from sekisho.ids import MessageId
-from sekisho.queue.model import BodyFile
+from sekisho.ids import AccountId, MessageId, message_id_text, new_message_id
+from sekisho.policy import sending
+from sekisho.ports.clock import Clock
+from sekisho.queue.model import BodyFile, Caps, Delivery, Message, NewMessage, Recipient
+from sekisho.queue.spool import Spool
+from sekisho.refusal import Reason, Refused
+from sekisho.wire.mail import headers, smtpapi
+from sekisho.wire.mail.address import Mailbox, parse_from
+from sekisho.wire.mail.smtpapi import NOTHING_ASKED, Instructions, Malformed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,3 +47,215 @@ class Accepted:
     """On disk: from here on every recipient ends in exactly one outcome."""
 
     message_id: MessageId
+
+
+RECEIVED_MAX = 100
+"""Trace fields before we call it a loop: RFC 5321 §6.3 asks for at least 100."""
+
+_REMOVED = frozenset({b"bcc", b"return-path", b"x-smtpapi"})
+"""Bcc must not travel (RFC 5322 §3.6.3), Return-Path is the last hop's word (RFC 5321 §4.4), X-SMTPAPI is ours."""
+
+INVALID_SMTPAPI = "Invalid SMTPAPI header"
+"""The vendor's reason of a dropped event (events sheet §2)."""
+
+
+class Domains(Protocol):
+    """Who signs for a sender: the answer to (account, subuser, From domain)."""
+
+    async def lookup(self, account_id: AccountId, subuser_id: AccountId | None, domain: str) -> SigningDomain | None:
+        """The domain valid for that sender; raises DatabaseUnavailable when that cannot be known now."""
+
+
+class Intake:
+    """Judges submissions and makes them durable; one per process."""
+
+    def __init__(  # the collaborators speak for themselves
+        self,
+        *,
+        spool: Spool,
+        domains: Domains,
+        bodies: Path,
+        hostname: str,
+        node: int,
+        clock: Clock,
+        recipient: Callable[[Identity, Mailbox, int], Refused | None],
+    ) -> None:
+        """``recipient`` is the question every door asks per RCPT; X-SMTPAPI ``to`` must pass it as well."""
+        self._spool = spool
+        self._domains = domains
+        self._bodies = bodies
+        self._hostname = hostname
+        self._node = node
+        self._clock = clock
+        self._recipient = recipient
+
+    async def accept(self, submission: Submission) -> tuple[Accepted, tuple[Delivery, ...]] | Refused:
+        """Judge the message and commit it; returns once it is on disk, with the deliveries this created.
+
+        A temporary body file is moved into the spool, or removed when the answer is no.
+        """
+        try:
+            new = await self._judge(submission)
+            if not isinstance(new, Refused):
+                answer = await self._spool.append(new)
+                if not isinstance(answer, Refused):
+                    return Accepted(new.message.id), answer
+                new = answer
+        except BaseException:
+            _discard(submission.body)
+            raise
+        _discard(submission.body)
+        return new
+
+    async def _judge(self, submission: Submission) -> NewMessage | Refused:
+        identity = submission.identity
+        fields = headers.parse(submission.header)
+        if isinstance(fields, headers.HeaderFault):
+            return Refused(Reason.HEADER_MALFORMED, str(fields))
+        from_domain = _from_domain(fields)
+        if isinstance(from_domain, Refused):
+            return from_domain
+        signing = await self._domains.lookup(identity.account_id, identity.subuser_id, from_domain)
+        if (refused := sending.may_use_from(identity, from_domain, signing)) is not None:
+            return refused
+        instructions = _instructions(fields)
+        if isinstance(instructions, Refused):
+            return instructions
+        recipients = self._recipients(submission, instructions)
+        if isinstance(recipients, Refused):
+            return recipients
+        return self._message(submission, fields, from_domain, instructions, recipients)
+
+    def _recipients(
+        self, submission: Submission, instructions: Instructions | Malformed
+    ) -> tuple[Recipient, ...] | Refused:
+        identity = submission.identity
+        if isinstance(instructions, Malformed) or not instructions.to:
+            # The same address twice in one envelope is one copy, as every mail server does it.
+            unique = dict.fromkeys(submission.recipients)
+            return tuple(Recipient(index, address) for index, address in enumerate(unique))
+        if (most := identity.policy.max_recipients) is not None and len(instructions.to) > most:
+            return Refused(Reason.RECIPIENTS_TOO_MANY, f"this key may address {most} recipients per message")
+        for to in instructions.to:
+            # ``already`` is 0: the number was judged above, and the RCPT limit does not bind this list.
+            if (refused := self._recipient(identity, to.mailbox, 0)) is not None:
+                return refused
+        return tuple(Recipient(index, str(to.mailbox), to.text) for index, to in enumerate(instructions.to))
+
+    def _message(
+        self,
+        submission: Submission,
+        fields: tuple[headers.Field, ...],
+        from_domain: str,
+        instructions: Instructions | Malformed,
+        recipients: tuple[Recipient, ...],
+    ) -> NewMessage:
+        identity = submission.identity
+        now_ms = self._clock.now_ms()
+        message_id = new_message_id(now_ms, self._node, secrets.randbits(64))
+        header, smtp_id = _outgoing_header(
+            submission, fields, now_ms, f"{message_id_text(message_id)}@{self._hostname}"
+        )
+        body = submission.body
+        temporary = None
+        if isinstance(body, BodyFile):
+            temporary = body.path
+            body = BodyFile(self._bodies / message_id_text(message_id), body.size_bytes)
+        malformed = isinstance(instructions, Malformed)
+        told = NOTHING_ASKED if isinstance(instructions, Malformed) else instructions
+        policy = identity.policy
+        caps = None
+        if not malformed and (policy.rate is not None or policy.daily is not None):
+            rate = policy.rate
+            caps = Caps(
+                identity.key_id,
+                None if rate is None else rate.count,
+                1 if rate is None else rate.window_s,
+                policy.daily,
+            )
+        message = Message(
+            id=message_id,
+            accepted_ms=now_ms,
+            account_id=identity.account_id,
+            subuser_id=identity.subuser_id,
+            key_id=identity.key_id,
+            mail_from=submission.mail_from,
+            from_domain=from_domain,
+            header=header,
+            body=body,
+            eight_bit=submission.eight_bit,
+            smtp_id=smtp_id,
+            categories=told.categories,
+            category_is_list=told.category_is_list,
+            unique_args=told.unique_args,
+        )
+        return NewMessage(message, recipients, caps, INVALID_SMTPAPI if malformed else "", temporary)
+
+
+def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:
+    """The domain of the one mailbox in the one From; trace and duplicates are judged in the same walk."""
+    if (double := headers.find_duplicate(fields)) is not None:
+        name = double.decode("ascii", "replace")
+        if name == "from":
+            return Refused(Reason.FROM_MALFORMED, "more than one From header")
+        return Refused(Reason.HEADER_DUPLICATE, name)
+    found: headers.Field | None = None
+    received = 0
+    for field in fields:
+        if field.name == b"from":
+            found = field
+        elif field.name == b"received":
+            received += 1
+    if received > RECEIVED_MAX:
+        return Refused(Reason.MESSAGE_LOOP)
+    if found is None:
+        return Refused(Reason.FROM_MISSING)
+    mailbox = parse_from(found.value)
+    if mailbox is None:
+        return Refused(Reason.FROM_MALFORMED)
+    return mailbox.domain
+
+
+def _instructions(fields: tuple[headers.Field, ...]) -> Instructions | Malformed | Refused:
+    """The first X-SMTPAPI wins (vendor sheet smtp.md §7)."""
+    for field in fields:
+        if field.name == b"x-smtpapi":
+            break
+    else:
+        return NOTHING_ASKED
+    match smtpapi.parse(field.value):
+        case smtpapi.Unsupported(key):
+            return Refused(Reason.SMTPAPI_UNSUPPORTED, key)
+        case smtpapi.BadAddress(text):
+            return Refused(Reason.RECIPIENT_MALFORMED, f"X-SMTPAPI to: {text}")
+        case told:
+            return told
+
+
+def _outgoing_header(
+    submission: Submission, fields: tuple[headers.Field, ...], now_ms: int, fallback_id: str
+) -> tuple[bytes, str]:
+    """The header block as it leaves, and its Message-ID: byte for byte but for what this door adds and removes."""
+    smtp_id = ""
+    dated = removed = False
+    for field in fields:
+        name = field.name
+        if name == b"message-id":
+            smtp_id = field.value.decode("ascii", "backslashreplace")
+        elif name == b"date":
+            dated = True
+        elif name in _REMOVED:
+            removed = True
+    header = b"".join(field.raw for field in fields if field.name not in _REMOVED) if removed else submission.header
+    added = submission.trace
+    if not smtp_id:
+        smtp_id = f"<{fallback_id}>"
+        added += b"Message-ID: " + smtp_id.encode("ascii") + b"\r\n"
+    if not dated:
+        added += b"Date: " + format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC)).encode("ascii") + b"\r\n"
+    return added + header, smtp_id
+
+
+def _discard(body: bytes | BodyFile) -> None:
+    if isinstance(body, BodyFile):
+        body.path.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-
+"""Out to the world."""

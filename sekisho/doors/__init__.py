@@ -1,1 +1,1 @@
-
+"""Other people's vocabularies; no decision is made here."""

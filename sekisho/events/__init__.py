@@ -1,1 +1,1 @@
-
+"""What happened to each message."""

@@ -1,1 +1,1 @@
-
+"""May this go out? Pure decisions."""

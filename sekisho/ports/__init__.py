@@ -1,1 +1,1 @@
-
+"""The real seams to the outside: each file holds a Protocol and its one real implementation."""

@@ -1,1 +1,1 @@
-
+"""The processes: configuration, supervisor, workers, wiring."""

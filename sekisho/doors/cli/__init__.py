@@ -1,1 +1,1 @@
-
+"""The operator's door: commands."""

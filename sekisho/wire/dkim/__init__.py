@@ -1,1 +1,1 @@
-
+"""DKIM signatures (RFC 6376, RFC 8463)."""

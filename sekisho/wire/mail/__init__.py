@@ -1,1 +1,1 @@
-
+"""Addresses and header blocks (RFC 5322)."""

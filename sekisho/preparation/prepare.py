@@ -1,0 +1,163 @@
+"""From a stored message and one recipient to the bytes that go out: personalise, sign, name the envelope sender.
+
+A deterministic function of the stored message, the recipient and the signing keys in force, run when an attempt
+starts; its result is never stored. Equal content (the same message with the same To) is signed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from sekisho.domains import SigningDomain
+from sekisho.ids import AccountId
+from sekisho.ports.clock import Clock
+from sekisho.preparation.model import NotNow, Prepared, Ready
+from sekisho.preparation.personalize import header_for
+from sekisho.preparation.signing import SigningThreads
+from sekisho.preparation.verp import return_path
+from sekisho.queue.model import BodyFile, Delivery, Message
+from sekisho.secret import Secret
+from sekisho.wire.dkim.canonical import BodyHash, body_hash
+from sekisho.wire.dkim.signature import sign
+
+SIGNATURE_LIFE_S = 7 * 86_400
+"""``x=``: longer than a message may stay in the next hop's queue (RFC 5321 §4.5.4.1: 4-5 days)."""
+
+_KEPT_SIGNATURES = 256
+"""Signed header blocks kept for further recipients of the same content; about 3 KiB each."""
+
+_READ_BYTES = 256 * 1024
+
+
+class Domains(Protocol):
+    """The signing domain of a sender, from the cache or the control database."""
+
+    def cached(self, account_id: AccountId, subuser_id: AccountId | None, domain: str) -> SigningDomain | None:
+        """The cached answer; None when it is not cached (or there is none)."""
+
+    async def lookup(self, account_id: AccountId, subuser_id: AccountId | None, domain: str) -> SigningDomain | None:
+        """The answer; raises when the control database cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Signed:
+    """One content, signed by the keys of one domain record."""
+
+    domain: SigningDomain
+    header: asyncio.Future[bytes]
+
+
+class SigningPreparer:
+    """Prepares deliveries for the scheduler (``preparation.model.Preparer``)."""
+
+    def __init__(
+        self,
+        *,
+        domains: Domains,
+        threads: SigningThreads,
+        hostname: str,
+        verp_secret: Secret[bytes],
+        clock: Clock,
+        unavailable: type[Exception],
+    ) -> None:
+        """``unavailable`` is what ``domains.lookup`` raises when the database cannot be read."""
+        self._loop = asyncio.get_running_loop()
+        self._domains = domains
+        self._threads = threads
+        self._hostname = hostname
+        self._verp_secret = verp_secret
+        self._clock = clock
+        self._unavailable = unavailable
+        self._signed: OrderedDict[tuple[bytes, str], _Signed] = OrderedDict()
+        self._lookups: set[asyncio.Task[None]] = set()
+
+    def prepare(self, delivery: Delivery) -> asyncio.Future[Prepared]:
+        """Begin; the future finishes on the loop."""
+        message = delivery.message
+        answer: asyncio.Future[Prepared] = self._loop.create_future()
+        domain = self._domains.cached(message.account_id, message.subuser_id, message.from_domain)
+        if domain is not None:
+            self._sign(delivery, domain, answer)
+        else:
+            task = self._loop.create_task(self._look_up(delivery, answer), name="signing domain")
+            self._lookups.add(task)
+            task.add_done_callback(self._lookups.discard)
+        return answer
+
+    async def _look_up(self, delivery: Delivery, answer: asyncio.Future[Prepared]) -> None:
+        message = delivery.message
+        try:
+            domain = await self._domains.lookup(message.account_id, message.subuser_id, message.from_domain)
+        except self._unavailable:
+            _finish(answer, NotNow("the control database cannot be read"))
+            return
+        if domain is None or not domain.signers:
+            # Removed or lapsed while the message waited. Nothing leaves unsigned; a domain that comes back in time
+            # lets the message go, otherwise it expires.
+            _finish(answer, NotNow(f"{message.from_domain} is no longer an authenticated domain of this sender"))
+            return
+        self._sign(delivery, domain, answer)
+
+    def _sign(self, delivery: Delivery, domain: SigningDomain, answer: asyncio.Future[Prepared]) -> None:
+        message = delivery.message
+        key = (message.id, delivery.recipient.personal_to)
+        signed = self._signed.get(key)
+        # Other keys in force since: sign again.
+        if signed is None or signed.domain is not domain:
+            at_s = self._clock.now_ms() // 1000
+            header = self._threads.run(partial(_signed_header, message, delivery.recipient.personal_to, domain, at_s))
+            signed = _Signed(domain, header)
+            self._signed[key] = signed
+            if len(self._signed) > _KEPT_SIGNATURES:
+                self._signed.popitem(last=False)
+        signed.header.add_done_callback(partial(self._ready, delivery, domain, answer))
+
+    def _ready(
+        self, delivery: Delivery, domain: SigningDomain, answer: asyncio.Future[Prepared], header: asyncio.Future[bytes]
+    ) -> None:
+        message = delivery.message
+        if (fault := header.exception()) is not None:
+            self._signed.pop((message.id, delivery.recipient.personal_to), None)
+            if not answer.done():
+                answer.set_exception(fault)
+            return
+        host = domain.return_path_host or self._hostname
+        _finish(
+            answer,
+            Ready(
+                return_path(self._verp_secret, message.id, delivery.recipient.index, host),
+                return_path(self._verp_secret, message.id, None, host),
+                header.result(),
+                message.body,
+                message.eight_bit,
+            ),
+        )
+
+
+def _finish(answer: asyncio.Future[Prepared], prepared: Prepared) -> None:
+    if not answer.done():
+        answer.set_result(prepared)
+
+
+def _signed_header(message: Message, personal_to: str, domain: SigningDomain, at_s: int) -> bytes:
+    """Runs in a signing thread."""
+    header = header_for(message.header, personal_to)
+    body = message.body
+    digest = _file_hash(body.path) if isinstance(body, BodyFile) else body_hash(body)
+    signatures = sign(
+        header, digest, domain=domain.domain, signers=domain.signers, at_s=at_s, expires_s=at_s + SIGNATURE_LIFE_S
+    )
+    return signatures + header
+
+
+def _file_hash(path: Path) -> bytes:
+    found = BodyHash()
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            found.update(chunk)
+    return found.digest()

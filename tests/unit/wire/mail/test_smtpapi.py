@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.wire.mail.smtpapi import BadAddress, Instructions, Malformed, Unsupported, parse
+
+
+def test_the_four_keys_of_this_version() -> None:
+    told = parse(
+        b'{"to": ["Ann <ann@example.com>", "bob@EXAMPLE.org"],\t"category": ["a", "b"],'
+        b' "unique_args": {"k": "v"}, "filters": {}}'
+    )
+
+    assert isinstance(told, Instructions)
+    assert [(str(to.mailbox), to.text) for to in told.to] == [
+        ("ann@example.com", "Ann <ann@example.com>"),
+        ("bob@example.org", "bob@example.org"),
+    ]
+    assert told.categories == ("a", "b")
+    assert told.category_is_list
+    assert told.unique_args == (("k", "v"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "categories", "is_list"),
+    [(b'"one"', ("one",), False), (b"[]", (), True), (b'["one"]', ("one",), True), (b'""', (), False)],
+)
+def test_a_category_keeps_its_shape(value: bytes, categories: tuple[str, ...], is_list: bool) -> None:
+    told = parse(b'{"category": ' + value + b"}")
+
+    assert isinstance(told, Instructions)
+    assert (told.categories, told.category_is_list) == (categories, is_list)
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (b'{"sub": {}}', "sub"),
+        (b'{"send_at": 1}', "send_at"),
+        (b'{"filters": {"clicktrack": {"settings": {"enable": 1}}}}', "filters.clicktrack"),
+        (b'{"asm_group_id": 3, "to": 5}', "asm_group_id"),
+        (b'{"x\\r\\nBcc: y": 1}', "x??Bcc:?y"),
+        ('{"' + "k" * 500 + '": 1}', "k" * 64),
+    ],
+)
+def test_other_keys_are_named(value: bytes | str, key: str) -> None:
+    assert parse(value.encode() if isinstance(value, str) else value) == Unsupported(key)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"NaN",
+        b'{"unique_args": {"n": NaN}}',
+        '{"category": "é"}'.encode(),
+        b'{"category": "\\u00e9"}',
+        b'{"category": 5}',
+        b'{"category": ["a", 5]}',
+        json.dumps({"category": ["c"] * 11}).encode(),
+        b'{"to": "a@example.com"}',
+        b'{"to": [5]}',
+        b'{"unique_args": ["a"]}',
+        b'{"unique_args": {"a": null}}',
+        b'{"unique_args": {"a": {"b": "c"}}}',
+        json.dumps({"unique_args": {"a": "x" * 10_000}}).encode(),
+        b'{"filters": "x"}',
+        b'{"filters": null}',
+        b"[" * 100_000,
+        b'{"to": ["' + b"a" * 2_000 + b'@example.com"]}',
+    ],
+)
+def test_other_shapes_are_malformed(value: bytes) -> None:
+    assert parse(value) == Malformed()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nobody", "a@b@c", "x <a b@example.com>", "a@example.com\r\nBcc: c@example.com", "Bad\u0000 <a@example.com>"],
+)
+def test_an_entry_that_is_no_address_is_named(text: str) -> None:
+    assert isinstance(parse(json.dumps({"to": [text]}).encode()), BadAddress)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ('"Doe, Ann" <ann@example.com>', '"Doe, Ann" <ann@example.com>'),
+        ("Doe, Ann <ann@example.com>", '"Doe, Ann" <ann@example.com>'),
+        ("Zoë <zoe@example.com>", "=?utf-8?b?Wm/Dqw==?= <zoe@example.com>"),
+        ("<ann@example.com>", "ann@example.com"),
+    ],
+)
+def test_the_to_header_is_printed_anew(text: str, printed: str) -> None:
+    told = parse(json.dumps({"to": [text]}).encode())
+
+    assert isinstance(told, Instructions)
+    assert told.to[0].text == printed
+
+
+def test_numbers_and_booleans_become_their_json_text() -> None:
+    told = parse(b'{"unique_args": {"n": 12, "f": 1.5, "b": true}}')
+
+    assert isinstance(told, Instructions)
+    assert told.unique_args == (("n", "12"), ("f", "1.5"), ("b", "true"))
+
+
+def test_php_writes_empty_objects_as_lists() -> None:
+    assert parse(b'{"filters": [], "unique_args": []}') == Instructions()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.dictionaries(st.sampled_from(["to", "category", "unique_args", "filters", "sub"]), json_values).map(
+        lambda v: json.dumps(v).encode()
+    )
+)
+def test_no_input_raises_and_all_text_is_fit_to_print(value: bytes) -> None:
+    match parse(value):
+        case Instructions(to=to):
+            assert all(entry.text.isascii() and "\n" not in entry.text and "\r" not in entry.text for entry in to)
+        case Unsupported(text) | BadAddress(text):
+            assert text.isascii()
+            assert text.isprintable()
+        case Malformed():
+            pass
