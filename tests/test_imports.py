@@ -100,7 +100,7 @@ def imports(module: str, path: Path, known: Mapping[str, Path]) -> Iterator[Arro
 
 
 def component(module: str) -> str:
-    """The name the table uses: ``doors.smtp`` of ``sekisho.doors.smtp.replies``, ``queue`` of ``sekisho.queue.local``."""
+    """The table's name: ``doors.smtp`` of ``sekisho.doors.smtp.replies``, ``queue`` of ``sekisho.queue.local``."""
     parts = module.split(".")[1:]
     return ".".join(parts[:2]) if parts[0] == "doors" else parts[0]
 
