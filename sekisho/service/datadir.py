@@ -1,0 +1,214 @@
+"""The data directory: what lies where, who owns it, and that one server at a time uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sekisho.service.privileges import Owner, PrivilegeProblem, become, find_owner, owner_of
+
+_MODE: Final = 0o700
+# Workers leave within a second of their supervisor's death; a slow disk may hold one of them up for longer.
+_LEFTOVERS_S: Final = 10.0
+_LOOK_AGAIN_S: Final = 0.05
+
+
+class DataDirProblem(Exception):  # a state of the world
+    """The directory cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """Where everything lies."""
+
+    path: Path
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control.db"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.db"
+
+    @property
+    def spool(self) -> Path:
+        return self.path / "spool.db"
+
+    @property
+    def master_key(self) -> Path:
+        return self.path / "master.key"
+
+    @property
+    def certificate(self) -> Path:
+        """The self-signed certificate, used when [tls] names none."""
+        return self.path / "tls.crt"
+
+    @property
+    def private_key(self) -> Path:
+        return self.path / "tls.key"
+
+    def owner(self) -> Owner:
+        """Who owns the directory: the user that serves from it and that commands act as."""
+        return owner_of(self.path.stat())
+
+
+def prepare(path: Path, user: str) -> DataDir:
+    """Make the directory if it is not there; raises DataDirProblem.
+
+    Run as root with a ``user``, it belongs to that user afterwards (or did already).
+    """
+    owner = _wanted_owner(user)
+    try:
+        # Parents with the ordinary mode (/var/lib), the directory itself for its owner alone.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=_MODE)
+            created = True
+        except FileExistsError:
+            created = False
+        # By descriptor: between two looks at a path it may become another one.
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"{path}: cannot be used as data directory: {error.strerror}"
+        raise DataDirProblem(message) from None
+    try:
+        if created:
+            os.fchmod(directory, _MODE)  # whatever the umask
+        _settle_owner(directory, path, owner)
+    finally:
+        os.close(directory)
+    return DataDir(path)
+
+
+def become_owner(directory: DataDir) -> None:
+    """For commands run as root: go on as the directory's owner, so that every file made is the server's too."""
+    if os.geteuid() != 0:
+        return
+    try:
+        become(directory.owner())
+    except PrivilegeProblem as problem:
+        raise DataDirProblem(str(problem)) from None
+
+
+class Lock:
+    """One server on a data directory: ``lock`` is the supervisor's, ``lock.workers`` lasts as long as any worker.
+
+    Two locks, because a supervisor that was killed leaves workers behind for a moment: the next server is the only
+    one at once, and waits for them before it touches their files.
+    """
+
+    def __init__(self, supervisor: int, workers: int) -> None:
+        self._supervisor = supervisor
+        self._workers = workers
+
+    def keep_as_worker(self) -> None:
+        """In a forked worker: let go of the supervisor's lock, hold on to the workers'."""
+        os.close(self._supervisor)
+
+    def release(self) -> None:
+        """Let the next server in; only once every worker is gone."""
+        os.close(self._workers)
+        os.close(self._supervisor)
+
+
+def lock(directory: DataDir, *, wait_s: float = _LEFTOVERS_S) -> Lock:
+    """Become the one server on this directory; raises DataDirProblem when another one is."""
+    supervisor = _open_lock(directory.path / "lock", directory.owner())
+    workers = None
+    try:
+        _acquire(supervisor, directory.path, wait_s=0)
+        workers = _open_lock(directory.path / "lock.workers", directory.owner())
+        _acquire(workers, directory.path, wait_s=wait_s)
+    except BaseException:
+        os.close(supervisor)
+        if workers is not None:
+            os.close(workers)
+        raise
+    return Lock(supervisor, workers)
+
+
+def is_locked(directory: DataDir) -> bool:
+    """Whether a server is using the directory now."""
+    try:
+        descriptor = os.open(directory.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _open_lock(path: Path, owner: Owner) -> int:
+    # The directory may belong to somebody less trusted than root: no link is followed, nothing else's owner changed.
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        message = f"{path}: cannot be opened: {error.strerror}"
+        raise DataDirProblem(message) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        message = f"{path}: is not a plain file"
+        raise DataDirProblem(message)
+    if os.geteuid() == 0 and status.st_uid != owner.uid:
+        os.fchown(descriptor, owner.uid, owner.gid)
+    return descriptor
+
+
+def _acquire(descriptor: int, path: Path, *, wait_s: float) -> None:
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                message = f"{path}: another server is using this data directory"
+                raise DataDirProblem(message) from None
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return
+
+
+def _wanted_owner(user: str) -> Owner | None:
+    """Whom the directory must belong to; None = whoever runs this, as far as we may say."""
+    if not user:
+        return None
+    try:
+        return find_owner(user)
+    except PrivilegeProblem as problem:
+        message = f"server.user: {problem}"
+        raise DataDirProblem(message) from None
+
+
+def _settle_owner(directory: int, path: Path, owner: Owner | None) -> None:
+    status = os.fstat(directory)
+    if os.geteuid() != 0:
+        if status.st_uid != os.geteuid():
+            message = f"{path}: belongs to {_called(owner_of(status))}; run as that user, or as root"
+            raise DataDirProblem(message)
+        return
+    if owner is None or status.st_uid == owner.uid:
+        return
+    with os.scandir(directory) as entries:
+        empty = next(entries, None) is None
+    if not empty:
+        message = (
+            f"{path}: belongs to {_called(owner_of(status))}, but server.user is {owner.name!r}; "
+            f"run chown -R {owner.name} on it"
+        )
+        raise DataDirProblem(message)
+    os.fchown(directory, owner.uid, owner.gid)
+
+
+def _called(owner: Owner) -> str:
+    return repr(owner.name) if owner.name else f"user {owner.uid}"
