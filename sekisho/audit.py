@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, String, Table, Text, insert
@@ -32,36 +31,35 @@ audit = Table(
 
 Index("audit_account", audit.c.account_id, audit.c.id)
 
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who does it, and when: what every change is told by its caller."""
+
+    actor: str
+    at_ms: int
+
+
 Detail = str | int | bool | None | Sequence[str]
 
 
 def record(
     tx: Connection,
     *,
-    actor: str,
+    by: By,
     action: str,
     account_id: int | None,
     subject: str,
-    now_ms: int,
     details: Mapping[str, Detail] | None = None,
 ) -> None:
     """Write the row; commits and vanishes together with the change that it tells of."""
     tx.execute(
         insert(audit).values(
-            at_ms=now_ms,
-            actor=actor,
+            at_ms=by.at_ms,
+            actor=by.actor,
             action=action,
             account_id=account_id,
             subject=subject,
             details=msgspec.json.encode(dict(details or {}), order="deterministic").decode(),
         )
     )
-
-
-def operator() -> str:
-    """Name the person at the command line: who logged in, also behind sudo."""
-    name = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
-    try:
-        return f"operator:{name or getpass.getuser()}"
-    except (KeyError, OSError):  # a uid without a name, as in containers
-        return f"operator:uid{os.getuid()}"

@@ -58,3 +58,33 @@ class Refused:
 
     reason: Reason
     detail: str = ""
+
+
+class Obstacle(enum.StrEnum):
+    """Why an administrator's action was not done: the closed list that commands and the API translate."""
+
+    ACCOUNT_UNKNOWN = "account.unknown"
+    ACCOUNT_MALFORMED = "account.malformed"  # name or owner address is not one
+    ACCOUNT_TAKEN = "account.taken"  # the name is in use
+    SUBUSER_UNKNOWN = "subuser.unknown"  # also: a subuser of somebody else
+
+    KEY_UNKNOWN = "key.unknown"
+    KEY_MALFORMED = "key.malformed"  # name, policy or imported text cannot be understood
+    KEY_TAKEN = "key.taken"  # an imported id is in use
+    KEYS_TOO_MANY = "key.too_many"
+    SCOPE_UNKNOWN = "scope.unknown"
+    SCOPE_UNASSIGNABLE = "scope.unassignable"  # exists, and this key may not have it
+
+    DOMAIN_UNKNOWN = "domain.unknown"
+    DOMAIN_AMBIGUOUS = "domain.ambiguous"  # several accounts claim it and none was named
+    DOMAIN_MALFORMED = "domain.malformed"
+    DOMAIN_TAKEN = "domain.taken"  # this account claims it already, or it is valid in another
+    ASSIGNMENTS_TOO_MANY = "domain.assignments_too_many"
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """An action not done, nothing changed. ``text`` is one sentence for the person who asked."""
+
+    obstacle: Obstacle
+    text: str

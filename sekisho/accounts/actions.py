@@ -1,0 +1,108 @@
+"""The only writers of accounts and subusers.
+
+Each function is one change: checks, rows, audit row, feed row, all in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import Connection, insert, update
+
+from sekisho import audit, changes
+from sekisho.accounts.model import Account, account, find_account, fold, name_taken
+from sekisho.audit import By
+from sekisho.changes import ChangeKind
+from sekisho.ids import AccountId
+from sekisho.refusal import Declined, Obstacle
+from sekisho.wire.mail.address import parse_path
+
+# E-mail addresses are common user names at the vendor. Never "-" in front: names stand on command lines.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+
+
+def create_account(tx: Connection, *, name: str, owner_email: str, by: By) -> Account | Declined:
+    owner = parse_path(owner_email)
+    if owner is None or owner.domain.startswith("["):
+        return Declined(Obstacle.ACCOUNT_MALFORMED, f"{owner_email!r} is not an e-mail address")
+    if (declined := _name_fault(tx, name)) is not None:
+        return declined
+    made = _insert(tx, None, name, str(owner), by.at_ms)
+    _leave_word(tx, made, "account.create", by, {"owner": str(owner)})
+    return made
+
+
+def create_subuser(tx: Connection, *, of: str, name: str, by: By) -> Account | Declined:
+    """Make a subuser of the account called ``of``."""
+    parent = find_account(tx, of)
+    if parent is None:
+        return no_such_account(of)
+    if (declined := _name_fault(tx, name)) is not None:
+        return declined
+    made = _insert(tx, parent.id, name, None, by.at_ms)
+    _leave_word(tx, made, "subuser.create", by, {"account": parent.name})
+    return made
+
+
+def disable(tx: Connection, tenant: Account, *, by: By) -> Account:
+    """Stop it: no login, queued mail held, an account's subusers too. Again is a no-op with the same answer."""
+    return tenant if tenant.disabled_ms is not None else _switch(tx, tenant, by.at_ms, "disable", by)
+
+
+def enable(tx: Connection, tenant: Account, *, by: By) -> Account:
+    """Let it send again, held mail included. Again is a no-op with the same answer."""
+    return tenant if tenant.disabled_ms is None else _switch(tx, tenant, None, "enable", by)
+
+
+def mark_deleted(tx: Connection, subuser: Account, *, by: By) -> None:
+    """Write the account part of deleting a subuser; ``policy.closing`` does the whole."""
+    if subuser.parent_id is None:
+        message = "only subusers are deleted"
+        raise ValueError(message)
+    tx.execute(update(account).where(account.c.id == subuser.id).values(deleted_ms=by.at_ms))
+    _leave_word(tx, subuser, "subuser.delete", by)
+
+
+def no_such_account(name: str) -> Declined:
+    return Declined(Obstacle.ACCOUNT_UNKNOWN, f"there is no account {name!r}")
+
+
+def no_such_subuser(name: str) -> Declined:
+    return Declined(Obstacle.SUBUSER_UNKNOWN, f"there is no subuser {name!r}")
+
+
+def _name_fault(tx: Connection, name: str) -> Declined | None:
+    if not _NAME.fullmatch(name):
+        rule = "1 to 64 of A-Z a-z 0-9 . _ @ + - and a letter or digit first"
+        return Declined(Obstacle.ACCOUNT_MALFORMED, f"{name!r} cannot be a name: {rule}")
+    if name_taken(tx, name):
+        return Declined(Obstacle.ACCOUNT_TAKEN, f"the name {name!r} is taken")
+    return None
+
+
+def _insert(tx: Connection, parent_id: AccountId | None, name: str, owner_email: str | None, now_ms: int) -> Account:
+    values = insert(account).values(
+        parent_id=parent_id, name=name, folded_name=fold(name), owner_email=owner_email, created_ms=now_ms
+    )
+    number = tx.execute(values.returning(account.c.id)).scalar_one()
+    return Account(AccountId(number), parent_id, name, owner_email, now_ms, None)
+
+
+def _switch(tx: Connection, tenant: Account, disabled_ms: int | None, verb: str, by: By) -> Account:
+    tx.execute(update(account).where(account.c.id == tenant.id).values(disabled_ms=disabled_ms))
+    kind = "account" if tenant.parent_id is None else "subuser"
+    _leave_word(tx, tenant, f"{kind}.{verb}", by)
+    return replace(tenant, disabled_ms=disabled_ms)
+
+
+def _leave_word(
+    tx: Connection,
+    tenant: Account,
+    action: str,
+    by: By,
+    details: dict[str, audit.Detail] | None = None,
+) -> None:
+    audit.record(tx, by=by, action=action, account_id=tenant.id, subject=tenant.name, details=details)
+    changes.record(tx, ChangeKind.ACCOUNT_CHANGED, tenant.account_id, str(tenant.id), at_ms=by.at_ms)

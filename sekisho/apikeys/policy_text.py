@@ -1,0 +1,166 @@
+"""The limits of a key as people write them and as they are stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Final
+
+import msgspec
+
+from sekisho.identity import IPAddress, IPNetwork, KeyPolicy, Rate
+from sekisho.ports.dns import ascii_name
+from sekisho.refusal import Declined, Obstacle
+
+_NUMBER_MAX: Final = 1_000_000_000
+_LIST_MAX: Final = 1000
+"""Entries of --ip and of --from-domain: the vendor's bound for address lists."""
+
+_RATE: Final = re.compile(r"([0-9]{1,10})/([sm])")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# RFC 3339 §5.6 date-time; datetime alone would also take dates without a time and times without an offset.
+_DATE_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+
+
+def read_policy(
+    *,
+    ips: Sequence[str] = (),
+    from_domains: Sequence[str] = (),
+    rate: str | None = None,
+    daily: int | None = None,
+    max_recipients: int | None = None,
+    expires: str | None = None,
+    now_ms: int,
+) -> KeyPolicy | Declined:
+    """Read what the options of ``key create`` say; the first that cannot be understood is named with what it wants."""
+    try:
+        return KeyPolicy(
+            ips=tuple(dict.fromkeys(_network(text) for text in _bounded(ips, "--ip"))),
+            from_domains=frozenset(_domain(text) for text in _bounded(from_domains, "--from-domain")),
+            rate=None if rate is None else _rate(rate),
+            daily=None if daily is None else _count(daily, "--daily"),
+            max_recipients=None if max_recipients is None else _count(max_recipients, "--max-recipients"),
+            expires_ms=None if expires is None else _moment(expires, now_ms),
+        )
+    except _Unreadable as fault:
+        return Declined(Obstacle.KEY_MALFORMED, str(fault))
+
+
+def normal_address(address: IPAddress) -> IPAddress:
+    """Take an IPv4 address out of its IPv6 disguise (``::ffff:192.0.2.1``), which a dual-stack listener puts on it."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped if mapped is not None else address
+
+
+class _Unreadable(Exception):
+    """An option's value is not one; the text is for the person who wrote it."""
+
+
+def _bounded(texts: Sequence[str], option: str) -> Sequence[str]:
+    if len(texts) > _LIST_MAX:
+        message = f"{option} may be given {_LIST_MAX} times at most"
+        raise _Unreadable(message)
+    return texts
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        # Host bits are tolerated, as the vendor's lists do: 192.168.100.14/24 means the /24.
+        network = ip_network(text, strict=False)
+    except ValueError:
+        message = f"--ip {text!r} is neither an address nor a network such as 192.0.2.0/24 or 2001:db8::/32"
+        raise _Unreadable(message) from None
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        low = int(network.network_address) & 0xFFFF_FFFF
+        return IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+def _domain(text: str) -> str:
+    name = ascii_name(text)
+    if name is None:
+        message = f"--from-domain {text!r} is not a domain name such as example.com"
+        raise _Unreadable(message)
+    return name
+
+
+def _rate(text: str) -> Rate:
+    found = _RATE.fullmatch(text)
+    if found is None:
+        message = f"--rate {text!r} is not one: 10/s and 600/m are (recipients per second or minute)"
+        raise _Unreadable(message)
+    return Rate(_count(int(found[1]), "--rate"), _UNIT_S[found[2]])
+
+
+def _count(number: int, option: str) -> int:
+    if not 1 <= number <= _NUMBER_MAX:
+        message = f"{option} wants a number from 1 to {_NUMBER_MAX}"
+        raise _Unreadable(message)
+    return number
+
+
+def _moment(text: str, now_ms: int) -> int:
+    if (found := _DURATION.fullmatch(text)) is not None:
+        moment_ms = now_ms + int(found[1]) * _UNIT_S[found[2]] * 1000
+    else:
+        moment_ms = _date_time_ms(text)
+    if moment_ms <= now_ms:
+        message = f"--expires {text!r} is not in the future"
+        raise _Unreadable(message)
+    return moment_ms
+
+
+def _date_time_ms(text: str) -> int:
+    try:
+        if not _DATE_TIME.fullmatch(text):
+            raise ValueError  # noqa: TRY301  # one answer for every way of not being one
+        return round(datetime.fromisoformat(text.upper()).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        message = f"--expires {text!r} is neither a time such as 2027-01-31T12:00:00Z nor a duration such as 30d"
+        raise _Unreadable(message) from None
+
+
+class _Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The column's JSON. A field that this release does not know may be a limit: refused, never overlooked."""
+
+    ips: tuple[str, ...] = ()
+    from_domains: tuple[str, ...] = ()
+    rate: tuple[int, int] | None = None
+    daily: int | None = None
+    max_recipients: int | None = None
+    expires_ms: int | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Stored)
+
+
+def encode_policy(policy: KeyPolicy) -> str:
+    """Print the policy for the database."""
+    stored = _Stored(
+        ips=tuple(str(network) for network in policy.ips),
+        from_domains=tuple(sorted(policy.from_domains)),
+        rate=None if policy.rate is None else (policy.rate.count, policy.rate.window_s),
+        daily=policy.daily,
+        max_recipients=policy.max_recipients,
+        expires_ms=policy.expires_ms,
+    )
+    return msgspec.json.encode(stored).decode()
+
+
+def decode_policy(text: str) -> KeyPolicy:
+    """Read it back; raises msgspec.ValidationError or ValueError on anything else (a fault: the key must not work)."""
+    stored = _decoder.decode(text)
+    return KeyPolicy(
+        ips=tuple(ip_network(network) for network in stored.ips),
+        from_domains=frozenset(stored.from_domains),
+        rate=None if stored.rate is None else Rate(*stored.rate),
+        daily=stored.daily,
+        max_recipients=stored.max_recipients,
+        expires_ms=stored.expires_ms,
+    )
