@@ -1,0 +1,131 @@
+"""The shape of log lines: one JSON object a line on stderr, or one line of text for people.
+
+Everything goes through structlog: ours, and what libraries give to the standard logging module. Nothing here can print
+a Secret: values that are not plain are printed by their repr, and a Secret's says nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import logging
+import os
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from sekisho.service.config import LogLevel
+
+
+class LogFormat(enum.StrEnum):
+    """How a line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+_LEVELS: Final = {
+    LogLevel.DEBUG: logging.DEBUG,
+    LogLevel.INFO: logging.INFO,
+    LogLevel.WARNING: logging.WARNING,
+    LogLevel.ERROR: logging.ERROR,
+}
+# Libraries that narrate at info what our own lines say better.
+_QUIET: Final = ("alembic", "asyncio", "sqlalchemy", "uvicorn")
+
+
+def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
+    """Set logging up for this process; called again after a fork (``role``) and when the level changes."""
+    render = _json_line if log_format is LogFormat.JSON else _text_line
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _renderer(render, role),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        # A cached logger would keep the level that was in force when it was first used.
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge()]
+    root.setLevel(_LEVELS[level])
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(_LEVELS[level], logging.WARNING))
+    logging.captureWarnings(capture=True)
+
+
+class _Bridge(logging.Handler):
+    """Hand what libraries log to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            text = str(record.msg)  # a library's wrong format string is no reason to lose the line
+        more: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        structlog.get_logger().log(record.levelno, text, logger=record.name, **more)
+
+
+_Line = MutableMapping[str, Any]
+
+
+def _renderer(render: Callable[[dict[str, Any]], bytes], role: str) -> Callable[[Any, str, _Line], bytes]:
+    pid = os.getpid()
+
+    def line(_logger: Any, _method: str, values: _Line) -> bytes:
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        head = {
+            "timestamp": now.replace("+00:00", "Z"),
+            "level": values.pop("level"),
+            "event": values.pop("event"),
+            "role": role,
+            "pid": pid,
+        }
+        for name, value in values.items():
+            # msgspec would print bytes as base64; a peer's bytes are read by people.
+            head[name] = value.decode("ascii", "backslashreplace") if isinstance(value, bytes) else value
+        return render(head)
+
+    return line
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=repr, decimal_format="number")
+
+
+def _json_line(values: dict[str, Any]) -> bytes:
+    try:
+        return _encoder.encode(values)
+    except (TypeError, ValueError, RecursionError, UnicodeError):
+        # A line that cannot be written as it is (lone surrogates, odd keys) is written some way: never lost, no fault.
+        return _encoder.encode({name: _writable(value) for name, value in values.items()})
+
+
+def _writable(value: object) -> str:
+    return (value if isinstance(value, str) else repr(value)).encode("utf-8", "backslashreplace").decode()
+
+
+def _text_line(values: dict[str, Any]) -> bytes:
+    level, event = str(values.pop("level")), str(values.pop("event"))
+    exception = values.pop("exception", None)
+    role, pid = values.pop("role"), values.pop("pid")
+    pairs = "".join(f" {name}={_word(value)}" for name, value in values.items() if name != "timestamp")
+    text = f"{values['timestamp']} {level:<7} {role}[{pid}] {_printable(event)}{pairs}"
+    if exception is not None:
+        text += "\n" + "\n".join(f"    {_printable(row)}" for row in str(exception).splitlines())
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _word(value: object) -> str:
+    """One value so that a line stays one line and can be taken apart again."""
+    text = value if isinstance(value, str) else repr(value)
+    plain = text.isprintable() and text and not any(mark in text for mark in " =\"'")
+    return text if plain else msgspec.json.encode(_writable(text)).decode()
+
+
+def _printable(text: str) -> str:
+    return "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in text)
