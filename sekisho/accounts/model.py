@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, Row, String, Table, select, text
+from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, Row, String, Table, func, select, text
 
 from sekisho.db import ROW_ID, control
 from sekisho.ids import AccountId
@@ -95,6 +95,32 @@ def list_subusers(tx: Connection, of: AccountId | None = None) -> tuple[Account,
     if of is not None:
         query = query.where(account.c.parent_id == of)
     return tuple(_from_row(row) for row in tx.execute(query.order_by(account.c.folded_name)))
+
+
+def is_stopped(tx: Connection, account_id: AccountId, subuser_id: AccountId | None) -> bool:
+    """Tell whether the account or the subuser is disabled or deleted."""
+    ids = [account_id] if subuser_id is None else [account_id, subuser_id]
+    active = account.c.disabled_ms.is_(None) & account.c.deleted_ms.is_(None)
+    found = tx.execute(select(func.count()).where(account.c.id.in_(ids), active)).scalar_one()
+    return found != len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Senders whose queued mail does not go out now."""
+
+    disabled: frozenset[AccountId]
+    """Disabled accounts with all their subusers, and disabled subusers."""
+    deleted: frozenset[AccountId]
+
+
+def stopped_senders(tx: Connection) -> Stopped:
+    off = select(account.c.id).where(account.c.disabled_ms.is_not(None))
+    disabled = select(account.c.id).where(
+        account.c.deleted_ms.is_(None), account.c.id.in_(off) | account.c.parent_id.in_(off)
+    )
+    deleted = select(account.c.id).where(account.c.deleted_ms.is_not(None))
+    return Stopped(frozenset(tx.execute(disabled).scalars()), frozenset(tx.execute(deleted).scalars()))
 
 
 def names(tx: Connection, ids: Iterable[AccountId]) -> dict[AccountId, str]:

@@ -1,10 +1,29 @@
-"""API keys as stored."""
+"""API keys as stored: the table, and what is read from it."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, LargeBinary, String, Table, Text
+from typing import Any
 
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    select,
+)
+
+from sekisho.apikeys.model import ApiKey
+from sekisho.apikeys.policy_text import decode_policy
 from sekisho.db import control
+from sekisho.ids import KeyId
 
 api_key = Table(
     "api_key",
@@ -32,3 +51,39 @@ api_key = Table(
 )
 
 Index("api_key_owner", api_key.c.account_id, api_key.c.subuser_id)
+
+
+def find_key(tx: Connection, key_id: str) -> ApiKey | None:
+    row = tx.execute(select(api_key).where(api_key.c.id == key_id)).one_or_none()
+    return None if row is None else key_from_row(row)
+
+
+def list_keys(tx: Connection, *, account_id: int | None = None, subuser_id: int | None = None) -> tuple[ApiKey, ...]:
+    """List keys, newest first: all, those of an account with its subusers, or those of one subuser."""
+    query = select(api_key).order_by(api_key.c.created_ms.desc(), api_key.c.id)
+    if account_id is not None:
+        query = query.where(api_key.c.account_id == account_id)
+    if subuser_id is not None:
+        query = query.where(api_key.c.subuser_id == subuser_id)
+    return tuple(key_from_row(row) for row in tx.execute(query))
+
+
+def compromised_keys(tx: Connection) -> frozenset[KeyId]:
+    """List the keys whose queued mail must not leave."""
+    return frozenset(tx.execute(select(api_key.c.id).where(api_key.c.compromised)).scalars())
+
+
+def key_from_row(row: Row[Any]) -> ApiKey:
+    """Build the value; raises on a row that this release cannot read, for a limit overlooked is a limit lifted."""
+    return ApiKey(
+        id=row.id,
+        account_id=row.account_id,
+        subuser_id=row.subuser_id,
+        name=row.name,
+        given=None if row.scopes is None else frozenset(msgspec.json.decode(row.scopes, type=list[str])),
+        policy=decode_policy(row.policy),
+        imported=row.imported,
+        created_ms=row.created_ms,
+        revoked_ms=row.revoked_ms,
+        compromised=row.compromised,
+    )

@@ -1,0 +1,243 @@
+"""From a key's text to an Identity, through a cache that revocation empties.
+
+The cache is the only truth: a lookup puts its result there unless something about it changed while it was under way,
+and whoever waited looks again. So a slow read can never bring back a key that was revoked meanwhile. An identity is
+good for as long as the cache holds that very object; whatever touches its key, subuser or account ends it, and its
+session logs in anew. Everything but the read itself happens on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+
+from sekisho.accounts import is_stopped
+from sekisho.apikeys.model import digest_of, key_id_of
+from sekisho.apikeys.policy_text import normal_address
+from sekisho.apikeys.tables import api_key, key_from_row
+from sekisho.changes import Change, ChangeKind
+from sekisho.db import Database, DatabaseUnavailable
+from sekisho.identity import Identity, IPAddress
+from sekisho.ids import KeyId
+from sekisho.ports.clock import Clock
+from sekisho.refusal import Reason, Refused
+from sekisho.secret import Secret
+
+DEADLINE_S: Final = 2.0
+"""A login waits this long for the database; then 454, and the client tries again."""
+
+STALE_S: Final = 5.0
+"""Older knowledge of the change feed than this is distrusted: a revocation may be waiting behind it."""
+
+PASSES_MAX: Final = 10_000
+"""Also smtp.max_connections: the passes of open sessions are among the most recently used."""
+
+UNKNOWN_MAX: Final = 10_000
+"""A guesser fills this and nothing else: about 2 MB."""
+
+UNKNOWN_S: Final = 60.0
+"""A client with a wrong key tries again and again; this long it costs no database read."""
+
+LOOKUPS_MAX: Final = 500
+"""Reads under way or waiting for a thread; more logins than that at once are told to come back."""
+
+_BAD_KEY: Final = Refused(Reason.AUTH_BAD_KEY)
+_UNAVAILABLE: Final = Refused(Reason.AUTH_UNAVAILABLE)
+_ENDED: Final = Refused(Reason.AUTH_ENDED)
+_NOBODYS_DIGEST: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pass:
+    """A key whose text was right, and what its rows say besides."""
+
+    digest: bytes
+    identity: Identity
+    refused: Refused | None
+    """Revoked or disabled: known, and let in nowhere."""
+
+
+@dataclass(slots=True, eq=False)
+class _Lookup:
+    """A read under way, shared by all who present the same text."""
+
+    key_id: KeyId
+    future: asyncio.Future[_Pass | None]
+    overtaken: bool = False
+    """Something that it may have read the old state of has changed: its result counts for nothing."""
+
+
+class Verifier:
+    """Answers who presents a key, and whether an identity given out is still good."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        threads: Executor,
+        clock: Clock,
+        feed_age_s: Callable[[], float],
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        """``threads`` run the reads; ``feed_age_s`` is the age of the newest change feed state that was applied."""
+        self._database: Final = database
+        self._threads: Final = threads
+        self._clock: Final = clock
+        self._feed_age_s: Final = feed_age_s
+        self._deadline_s: Final = deadline_s
+        self._passes: Final[OrderedDict[bytes, _Pass]] = OrderedDict()
+        self._by_key: Final[dict[KeyId, _Pass]] = {}
+        self._unknown: Final[OrderedDict[bytes, tuple[KeyId, float]]] = OrderedDict()
+        self._lookups: Final[dict[bytes, _Lookup]] = {}
+
+    async def authenticate(self, password: Secret[bytes], address: IPAddress) -> Identity | Refused:
+        """Say who it is, or why not. A text that is no key, an unknown id and a wrong secret get the same answer."""
+        if self._feed_age_s() > STALE_S:
+            return _UNAVAILABLE
+        text = password.reveal()
+        key_id = key_id_of(text)
+        if key_id is None:
+            return _BAD_KEY
+        # By digest, not by id: a wrong secret for an id that is cached must take the same path as an unknown id.
+        found = await self._find(key_id, digest_of(text))
+        return found if isinstance(found, Refused) else self._judge(found, address)
+
+    def admits(self, identity: Identity, now_ms: int) -> Refused | None:
+        """Say whether an identity from ``authenticate`` is still good; asked at every step of a session."""
+        if self._feed_age_s() > STALE_S:
+            return _UNAVAILABLE
+        held = self._by_key.get(identity.key_id)
+        if held is None or held.identity is not identity:
+            return _ENDED
+        expires_ms = identity.policy.expires_ms
+        if expires_ms is not None and expires_ms <= now_ms:
+            return _ENDED
+        self._passes.move_to_end(held.digest)  # what is in use is not what gets evicted
+        return None
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Forget exactly what the changes touch; called by the follower of the change feed."""
+        keys: set[str] = set()
+        tenants: set[str] = set()
+        for change in changes:
+            match change.kind:
+                case ChangeKind.KEY_CREATED | ChangeKind.KEY_CHANGED | ChangeKind.KEY_REVOKED:
+                    keys.add(change.subject)
+                case ChangeKind.ACCOUNT_CHANGED:
+                    tenants.add(change.subject)
+                case ChangeKind.RESYNC:
+                    self._forget_all()
+                case ChangeKind.DOMAIN_CHANGED:
+                    pass
+        if keys or tenants:
+            self._forget(keys, tenants)
+
+    # Looking up.
+
+    async def _find(self, key_id: KeyId, digest: bytes) -> _Pass | Refused:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                while (found := self._recall(digest)) is None:
+                    lookup = self._lookups.get(digest)
+                    if lookup is None:
+                        if len(self._lookups) >= LOOKUPS_MAX:
+                            return _UNAVAILABLE
+                        lookup = self._begin(key_id, digest)
+                    # Shielded: others may wait for the same read.
+                    await asyncio.shield(lookup.future)
+                return found
+        except (TimeoutError, DatabaseUnavailable):
+            return _UNAVAILABLE
+
+    def _recall(self, digest: bytes) -> _Pass | Refused | None:
+        found = self._passes.get(digest)
+        if found is not None:
+            self._passes.move_to_end(digest)
+            return found
+        unknown = self._unknown.get(digest)
+        if unknown is not None and unknown[1] > self._clock.monotonic():
+            return _BAD_KEY
+        return None
+
+    def _begin(self, key_id: KeyId, digest: bytes) -> _Lookup:
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._read, key_id, digest)
+        lookup = self._lookups[digest] = _Lookup(key_id, future)
+        # Registered before anybody waits, so the cache is filled before the first waiter looks.
+        future.add_done_callback(functools.partial(self._finish, digest, lookup))
+        return lookup
+
+    def _read(self, key_id: KeyId, digest: bytes) -> _Pass | None:
+        """Read the key, in a thread; None when no such key has this text."""
+        with self._database.connect() as tx:
+            row = tx.execute(select(api_key).where(api_key.c.id == key_id)).one_or_none()
+            # The same comparison whether there is such an id or not.
+            if not hmac.compare_digest(_NOBODYS_DIGEST if row is None else row.digest, digest) or row is None:
+                return None
+            key = key_from_row(row)
+            stopped = is_stopped(tx, key.account_id, key.subuser_id)
+        refused = _BAD_KEY if key.revoked_ms is not None else Refused(Reason.AUTH_DISABLED) if stopped else None
+        return _Pass(digest, Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy), refused)
+
+    def _finish(self, digest: bytes, lookup: _Lookup, future: asyncio.Future[_Pass | None]) -> None:
+        del self._lookups[digest]
+        if future.cancelled() or future.exception() is not None or lookup.overtaken:
+            return
+        found = future.result()
+        if found is None:
+            self._unknown[digest] = (lookup.key_id, self._clock.monotonic() + UNKNOWN_S)
+            self._unknown.move_to_end(digest)
+            if len(self._unknown) > UNKNOWN_MAX:
+                self._unknown.popitem(last=False)
+            return
+        self._passes[digest] = found
+        self._by_key[found.identity.key_id] = found
+        if len(self._passes) > PASSES_MAX:
+            _, evicted = self._passes.popitem(last=False)
+            del self._by_key[evicted.identity.key_id]
+
+    def _judge(self, found: _Pass, address: IPAddress) -> Identity | Refused:
+        if found.refused is not None:
+            return found.refused
+        policy = found.identity.policy
+        if policy.expires_ms is not None and policy.expires_ms <= self._clock.now_ms():
+            return _BAD_KEY
+        if policy.ips:
+            address = normal_address(address)
+            if not any(address in network for network in policy.ips):
+                return Refused(Reason.AUTH_ADDRESS)
+        return found.identity
+
+    # Forgetting.
+
+    def _forget(self, keys: set[str], tenants: set[str]) -> None:
+        for digest, found in list(self._passes.items()):
+            identity = found.identity
+            if (
+                identity.key_id in keys
+                or str(identity.account_id) in tenants
+                or (identity.subuser_id is not None and str(identity.subuser_id) in tenants)
+            ):
+                del self._passes[digest]
+                del self._by_key[identity.key_id]
+        if keys:
+            for digest in [digest for digest, (key_id, _) in self._unknown.items() if key_id in keys]:
+                del self._unknown[digest]
+        for lookup in self._lookups.values():
+            # Whose account it is will be known only when it has been read.
+            if tenants or lookup.key_id in keys:
+                lookup.overtaken = True
+
+    def _forget_all(self) -> None:
+        self._passes.clear()
+        self._by_key.clear()
+        self._unknown.clear()
+        for lookup in self._lookups.values():
+            lookup.overtaken = True
