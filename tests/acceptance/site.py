@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +79,15 @@ class Site:
                 "serve", "--config", self.config, logs=self.folder / "logs", ca_file=self.seed.certificate.chain
             )
         return self._relay
+
+    @contextlib.contextmanager
+    def relay_kept(self) -> Iterator[Relay]:
+        """The server of this site for a test that starts and stops it itself; nothing of it is left afterwards."""
+        relay = self.relay()
+        try:
+            yield relay
+        finally:
+            relay.kill_group()
 
     def run(self, *arguments: str, stdin: str | None = None, status: int = 0) -> Document:
         """Run an administration command here and read what it prints."""
