@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
+from alembic.runtime.migration import MigrationContext
+
+import sekisho.accounts.model
+import sekisho.apikeys.tables
+import sekisho.audit
+import sekisho.changes
+import sekisho.domains.tables
+import sekisho.events.tables
+from sekisho import db, migrations
+from sekisho.db import Database, History
+from sekisho.migrations import run
+
+TABLES = (
+    sekisho.accounts.model,
+    sekisho.apikeys.tables,
+    sekisho.audit,
+    sekisho.changes,
+    sekisho.domains.tables,
+    sekisho.events.tables,
+)
+"""Importing a module that owns a table puts the table into the metadata compared here."""
+
+
+@pytest.fixture(params=list(History))
+def history(request: pytest.FixtureRequest) -> History:
+    found: History = request.param
+    return found
+
+
+@pytest.fixture
+def migrated(tmp_path: Path, history: History) -> Iterator[Database]:
+    database = Database(tmp_path / "migrated.db")
+    db.upgrade(database, history)
+    yield database
+    database.close()
+
+
+def test_the_migrated_schema_is_the_one_that_the_code_describes(migrated: Database, history: History) -> None:
+    with migrated.connect() as connection:
+        options = {"target_metadata": history.metadata, "version_table": history.version_table, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        differences = compare_metadata(context, history.metadata)
+        missing = produce_migrations(context, history.metadata).upgrade_ops
+        assert missing is not None
+        assert not differences, f"a migration is missing:\n{render_python_code(missing)}"
+
+
+def statements(database: Database, but: str) -> dict[str, list[str]]:
+    """What SQLite keeps of each table and index: columns and constraints, in no order."""
+    with database.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    return {name: sorted(re.split(r",?\s*\n\s*", sql)) for name, sql in rows if name != but}
+
+
+def test_migrating_and_creating_come_to_the_same_statements(
+    migrated: Database, history: History, tmp_path: Path
+) -> None:
+    # The comparison above overlooks what it cannot reflect: conditions of indexes, AUTOINCREMENT, deletion rules.
+    created = Database(tmp_path / "created.db")
+    with created.begin() as tx:
+        history.metadata.create_all(tx)
+    assert statements(migrated, but=history.version_table) == statements(created, but="")
+    created.close()
+
+
+def test_the_newest_revision_is_the_one_that_workers_check_for(history: History) -> None:
+    assert run.scripts(history.value).get_heads() == [migrations.HEADS[history.value]]
+
+
+def test_revisions_are_numbered_by_release_and_step_and_only_grow(history: History) -> None:
+    found = [script.revision for script in run.scripts(history.value).walk_revisions()][::-1]
+    assert all(re.fullmatch(r"[1-9]\d*\.\d+", revision) for revision in found)
+    numbers = [tuple(map(int, revision.split("."))) for revision in found]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_crash_in_a_migration_leaves_the_old_schema(
+    tmp_path: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(tmp_path / "crashed.db")
+    real = run.upgrade
+
+    def crash(tx: sa.Connection, name: str, metadata: sa.MetaData, version_table: str) -> None:
+        real(tx, name, metadata, version_table)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(run, "upgrade", crash)
+    with pytest.raises(ZeroDivisionError):
+        db.upgrade(database, history)
+    with database.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+    monkeypatch.undo()
+    assert db.upgrade(database, history)
+    database.close()
