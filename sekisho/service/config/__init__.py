@@ -21,8 +21,10 @@ from sekisho.service.config.model import (
     TlsVersion,
 )
 from sekisho.service.config.network import Endpoint
-from sekisho.service.config.read import ConfigError, load
 from sekisho.service.config.reference import reference
+from sekisho.service.config.reload import in_force
+from sekisho.service.config.source import Source, gather, load, parse
+from sekisho.service.config.values import ConfigError
 
 __all__ = [
     "Config",
@@ -40,9 +42,13 @@ __all__ = [
     "RouteTls",
     "Server",
     "Smtp",
+    "Source",
     "Storage",
     "Tls",
     "TlsVersion",
+    "gather",
+    "in_force",
     "load",
+    "parse",
     "reference",
 ]

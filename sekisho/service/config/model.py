@@ -35,6 +35,8 @@ class Key:
     """The default as it would stand in the file; REQUIRED when there is none."""
     reader: Reader[Any]
     doc: str
+    restart: bool
+    """A change takes effect only at the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Tables:
     row: type[Any]
     doc: str
     default: str
+    restart: bool
 
 
 class _Required:
@@ -63,8 +66,8 @@ class _Required:
 REQUIRED: Final = _Required()
 
 
-def _key(name: str, written: object, reader: Reader[T], doc: str) -> T:
-    metadata = {KEY: Key(name, written, reader, doc)}
+def _key(name: str, written: object, reader: Reader[T], doc: str, *, restart: bool = False) -> T:
+    metadata = {KEY: Key(name, written, reader, doc, restart)}
     if written is REQUIRED:
         return cast("T", dataclasses.field(metadata=metadata))
     return dataclasses.field(default=reader.read(written), metadata=metadata)
@@ -74,8 +77,10 @@ def _section(section: type[T], name: str, doc: str) -> T:
     return dataclasses.field(default_factory=section, metadata={KEY: Section(name, doc)})
 
 
-def _tables(row: type[T], name: str, doc: str, default: tuple[T, ...], default_text: str) -> tuple[T, ...]:
-    metadata = {KEY: Tables(name, row, doc, default_text)}
+def _tables(
+    row: type[T], name: str, doc: str, default: tuple[T, ...], default_text: str, *, restart: bool = False
+) -> tuple[T, ...]:
+    metadata = {KEY: Tables(name, row, doc, default_text, restart)}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -154,29 +159,36 @@ class Server:
         "relay.example.net",
         network.host_name(),
         "This server's name: greeting, EHLO, Received, Message-ID, name in its own certificate. Set it.",
+        restart=True,
     )
     data_dir: Path = _key(
         "data_dir",
         "/var/lib/sekisho",
         values.directory(),
         "Databases, queue, keys and captured mail. Created with mode 0700.",
+        restart=True,
     )
     workers: int = _key(
-        "workers", 0, values.integer(0, 256), "Relay processes; 0 = one per three cores, at least one. Needs a restart."
+        "workers", 0, values.integer(0, 256), "Relay processes; 0 = one per three cores, at least one.", restart=True
     )
     public_url: str = _key(
         "public_url",
         "",
         network.web_origin(),
         "Where people and programs reach the dashboard and the API; empty = https:// and the host name.",
+        restart=True,
     )
     user: str = _key(
-        "user", "", values.text(most=64), "Started as root, drop to this user after binding; empty = stay."
+        "user",
+        "",
+        values.text(most=64),
+        "Started as root, drop to this user after binding; empty = stay.",
+        restart=True,
     )
     drain_s: float = _key(
         "drain_s", 30, values.seconds(0, 3600), "Seconds that SIGTERM gives open transactions to finish."
     )
-    signup: Signup = _key("signup", "closed", values.choice(Signup), "Who may open an account.")
+    signup: Signup = _key("signup", "closed", values.choice(Signup), "Who may open an account.", restart=True)
     log_level: LogLevel = _key("log_level", "info", values.choice(LogLevel), "The least severe line that is logged.")
 
     def relay_workers(self, cores: int) -> int:
@@ -193,12 +205,14 @@ class Storage:
         "sqlite",
         values.text(),
         'Control data and events: "sqlite" = files in data_dir, or postgresql://user@host/db.',
+        restart=True,
     )
     spool: SpoolPlace = _key(
         "spool",
         "local",
         values.choice(SpoolPlace),
         "Accepted mail: durable on this machine's disk, or on every node's.",
+        restart=True,
     )
     master_key_file: Path | None = _key(
         "master_key_file",
@@ -206,6 +220,7 @@ class Storage:
         values.path(),
         "The key that seals DKIM keys and other secrets at rest; empty = created in data_dir. Readable by "
         "server.user. Without it the sealed secrets are lost: back it up apart from the data.",
+        restart=True,
     )
 
 
@@ -238,9 +253,10 @@ class Smtp:
     listeners: tuple[Listener, ...] = _tables(
         Listener,
         "listeners",
-        "SMTP listeners. Changing them needs a restart.",
+        "SMTP listeners.",
         _default_listeners(),
         "25, 587, 2525 with STARTTLS and 465 with implicit TLS, on [::] and 0.0.0.0",
+        restart=True,
     )
     max_message_size_bytes: int = _key(
         "max_message_size",
@@ -298,9 +314,10 @@ class Http:
         "address",
         "127.0.0.1:8080",
         network.endpoint(),
-        "Where to listen. An address that is not loopback needs tls or trusted_proxies. Needs a restart.",
+        "Where to listen. An address that is not loopback needs tls or trusted_proxies.",
+        restart=True,
     )
-    tls: bool = _key("tls", False, values.boolean(), "Serve HTTPS with the certificate of [tls].")
+    tls: bool = _key("tls", False, values.boolean(), "Serve HTTPS with the certificate of [tls].", restart=True)
     trusted_proxies: tuple[IPNetwork, ...] = _key(
         "trusted_proxies", [], network.networks(), "CIDRs whose X-Forwarded-For is believed; nobody else's is."
     )
@@ -311,9 +328,11 @@ class Dns:
     """How this server asks the DNS."""
 
     nameservers: tuple[Endpoint, ...] = _key(
-        "nameservers", [], network.endpoints(53), "Resolvers to ask; empty = the system's."
+        "nameservers", [], network.endpoints(53), "Resolvers to ask; empty = the system's.", restart=True
     )
-    timeout_s: float = _key("timeout", "5s", values.duration("100ms", "60s"), "One question's whole time.")
+    timeout_s: float = _key(
+        "timeout", "5s", values.duration("100ms", "60s"), "One question's whole time.", restart=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,21 +373,35 @@ class Delivery:
         "mx",
         values.choice(DeliveryMode),
         "mx = out to the world; capture = into a local mailbox, nothing leaves.",
+        restart=True,
     )
-    max_age_s: float = _key("max_age", "72h", values.duration("1s", "30d"), "Undelivered for this long = expired.")
+    max_age_s: float = _key(
+        "max_age", "72h", values.duration("1s", "30d"), "Undelivered for this long = expired.", restart=True
+    )
     retry_first_s: float = _key(
         "retry_first",
         "60s",
-        values.duration("1s", "24h"),
+        values.duration("100ms", "24h"),
         "First retry after a deferral; grows exponentially, with jitter, up to retry_max.",
+        restart=True,
     )
-    retry_max_s: float = _key("retry_max", "4h", values.duration("1s", "7d"), "The longest pause between two attempts.")
+    retry_max_s: float = _key(
+        "retry_max", "4h", values.duration("100ms", "7d"), "The longest pause between two attempts.", restart=True
+    )
     allow_private_networks: bool = _key(
-        "allow_private_networks", False, values.boolean(), "Deliver to an MX on a private or loopback address."
+        "allow_private_networks",
+        False,
+        values.boolean(),
+        "Deliver to an MX on a private or loopback address.",
+        restart=True,
     )
-    mx_port: int = _key("mx_port", 25, values.integer(1, 65535), "The port that MX hosts are asked at.")
+    mx_port: int = _key("mx_port", 25, values.integer(1, 65535), "The port that MX hosts are asked at.", restart=True)
     source_addresses: tuple[IPAddress, ...] = _key(
-        "source_addresses", [], network.addresses(), "Local addresses to send from; empty = the system's choice."
+        "source_addresses",
+        [],
+        network.addresses(),
+        "Local addresses to send from; empty = the system's choice.",
+        restart=True,
     )
     routes: tuple[Route, ...] = _tables(Route, "routes", "Routes; the first match wins, before MX.", (), "none")
 

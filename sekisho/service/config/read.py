@@ -12,27 +12,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sekisho.secret import Secret
-from sekisho.service.config import later
-from sekisho.service.config.model import KEY, REQUIRED, Config, Key, Listener, Route, RouteTls, Section, Tables
-from sekisho.service.config.values import BadValue, from_text
+from sekisho.service.config import later, rules
+from sekisho.service.config.model import KEY, REQUIRED, Config, Key, Section, Tables
+from sekisho.service.config.values import BadValue, ConfigError, from_text
 
 T = TypeVar("T")
-
-ENVIRONMENT_PREFIX: Final = "SEKISHO_"
-_FILE_MAX_BYTES: Final = 1 << 20
-_PASSWORD_MAX_BYTES: Final = 4096
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used: ``key`` is its dotted name (or the file's), ``reason`` one line."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"{key}: {reason}")
-        self.key = key
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,56 +30,35 @@ class _FromEnvironment:
     text: str
 
 
-def load(
-    file: Path | None,
+def read(
+    text: str,
+    name: str,
     environ: Mapping[str, str],
     *,
-    data_dir: Path | None = None,
-    read_secrets: bool = True,
+    base: Path,
+    data_dir: Path | None,
+    passwords: tuple[Secret[str] | None, ...],
 ) -> Config:
-    """Read ``file`` (none = defaults) and ``environ``; raises ConfigError.
-
-    ``data_dir`` is the command line's word and wins. ``read_secrets=False`` is for commands that need no password of a
-    smart host and may not be able to read its file.
-    """
-    tree: dict[str, object] = {}
-    base = Path.cwd()
-    if file is not None:
-        tree = _read_file(file)
-        base = file.absolute().parent
+    """Read a file's text (``name`` is for errors) and the variables over it; raises ConfigError."""
+    try:
+        tree: dict[str, object] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, f"is not TOML: {error}") from None
     _lay_over(tree, environ)
     if data_dir is not None:
         server = tree.setdefault("server", {})
         if isinstance(server, dict):
-            server["data_dir"] = str(data_dir.absolute())
-    return _finish(_table(Config, tree, ""), base, read_secrets=read_secrets)
-
-
-def _read_file(file: Path) -> dict[str, object]:
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(_FILE_MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(str(file), f"cannot be read: {error.strerror}") from None
-    if len(raw) > _FILE_MAX_BYTES:
-        raise ConfigError(str(file), "is larger than 1 MiB")
-    try:
-        return tomllib.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise ConfigError(str(file), "is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(file), f"is not TOML: {error}") from None
+            server["data_dir"] = str(data_dir)
+    return rules.finish(_table(Config, tree, ""), base, passwords)
 
 
 def _lay_over(tree: dict[str, object], environ: Mapping[str, str]) -> None:
     """Put every ``SEKISHO_SECTION__KEY`` where the file would have it."""
     for variable in sorted(environ):
-        if not variable.startswith(ENVIRONMENT_PREFIX) or "__" not in variable:
-            continue
-        *tables, last = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        *tables, last = variable.partition("_")[2].lower().split("__")
         place = tree
-        for name in tables:
-            inner = place.setdefault(name, {})
+        for table in tables:
+            inner = place.setdefault(table, {})
             if not isinstance(inner, dict):
                 raise ConfigError(variable, "names no key that an environment variable can set")
             place = cast("dict[str, object]", inner)
@@ -180,89 +146,3 @@ def _name_of(at: str, name: str, written: object) -> str:
 def _unknown(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"is not a key of this version; did you mean {near[0]}?" if near else "is not a key of this version"
-
-
-# What one key alone cannot tell.
-
-
-def _finish(config: Config, base: Path, *, read_secrets: bool) -> Config:
-    server, storage, tls = config.server, config.storage, config.tls
-    if storage.url != "sqlite":
-        raise ConfigError(key="storage.url", reason='must be "sqlite" (PostgreSQL is not supported by this version)')
-    if (tls.certificate_file is None) != (tls.private_key_file is None):
-        missing = "tls.private_key_file" if tls.private_key_file is None else "tls.certificate_file"
-        raise ConfigError(missing, "must be set: certificate and private key come together")
-    if config.delivery.retry_first_s > config.delivery.retry_max_s:
-        raise ConfigError(key="delivery.retry_first", reason="must not be longer than delivery.retry_max")
-    if not config.http.address.address.is_loopback and not config.http.tls and not config.http.trusted_proxies:
-        raise ConfigError(key="http.address", reason="is not loopback: set http.tls or http.trusted_proxies")
-    _check_listeners(config.smtp.listeners)
-    routes = tuple(
-        _finish_route(route, f"delivery.routes[{position}]", base, read_secrets=read_secrets)
-        for position, route in enumerate(config.delivery.routes)
-    )
-    return dataclasses.replace(
-        config,
-        server=dataclasses.replace(
-            server,
-            data_dir=_absolute(base, server.data_dir),
-            public_url=server.public_url or f"https://{server.hostname}",
-        ),
-        storage=dataclasses.replace(storage, master_key_file=_absolute_or_none(base, storage.master_key_file)),
-        tls=dataclasses.replace(
-            tls,
-            certificate_file=_absolute_or_none(base, tls.certificate_file),
-            private_key_file=_absolute_or_none(base, tls.private_key_file),
-        ),
-        delivery=dataclasses.replace(config.delivery, routes=routes),
-    )
-
-
-def _check_listeners(listeners: tuple[Listener, ...]) -> None:
-    if not listeners:
-        raise ConfigError(
-            key="smtp.listeners", reason="must name at least one listener (leave it out for the defaults)"
-        )
-    seen: set[str] = set()
-    for position, listener in enumerate(listeners):
-        address = str(listener.address)
-        if listener.address.port and address in seen:
-            raise ConfigError(key=f"smtp.listeners[{position}].address", reason=f"{address} is listed twice")
-        seen.add(address)
-
-
-def _finish_route(route: Route, at: str, base: Path, *, read_secrets: bool) -> Route:
-    if route.username and route.password_file is None:
-        raise ConfigError(key=f"{at}.password_file", reason="is missing: username needs it")
-    if route.password_file is not None and not route.username:
-        raise ConfigError(key=f"{at}.username", reason="is missing: password_file needs it")
-    if route.username and route.tls is not RouteTls.REQUIRED:
-        raise ConfigError(key=f"{at}.tls", reason='must be "required": a password only travels over verified TLS')
-    file = _absolute_or_none(base, route.password_file)
-    password = _read_password(file, f"{at}.password_file") if file is not None and read_secrets else None
-    return dataclasses.replace(route, password_file=file, password=password)
-
-
-def _read_password(file: Path, key: str) -> Secret[str]:
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(_PASSWORD_MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(key, f"cannot be read: {error.strerror}") from None
-    if len(raw) > _PASSWORD_MAX_BYTES:
-        raise ConfigError(key, "the file is larger than a password can be")
-    try:
-        password = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise ConfigError(key, "the file is not UTF-8 text") from None
-    if not password or "\0" in password or "\n" in password:
-        raise ConfigError(key, "the file must hold one line with the password")
-    return Secret(password)
-
-
-def _absolute(base: Path, path: Path) -> Path:
-    return base / path
-
-
-def _absolute_or_none(base: Path, path: Path | None) -> Path | None:
-    return None if path is None else base / path

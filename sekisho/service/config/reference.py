@@ -18,7 +18,12 @@ seconds. Relative paths count from the directory of the file.
 Every key outside an array of tables can also be set as an environment variable, which wins over the file:
 `SEKISHO_SERVER__HOSTNAME=relay.example.net`. Only names with two underscores are read, an unknown one is refused;
 lists are written `a, b`.
+
+SIGHUP reads the file again. What is marked *restart* takes effect only at the next start; a change of it is logged.
 """
+
+
+_RESTART = " *(restart)*"
 
 
 def reference() -> str:
@@ -37,9 +42,9 @@ def _section(model: Any, name: str, doc: str, *, brackets: tuple[str, str]) -> s
     for field in dataclasses.fields(model):
         match field.metadata.get(KEY):
             case Key() as key:
-                rows.append(f"| `{key.name}` | {_default(key)} | {_cell(key.reader.shape)} | {_cell(key.doc)} |")
+                rows.append(f"| `{key.name}` | {_default(key)} | {_cell(key.reader.shape)} | {_meaning(key)} |")
             case Tables() as tables:
-                text = f"{tables.doc} Default: {tables.default}."
+                text = f"{tables.doc} Default: {tables.default}.{_RESTART * tables.restart}"
                 below.append(_section(tables.row, f"{name}.{tables.name}", text, brackets=("[[", "]]")))
     head = (
         f"## `{brackets[0]}{name}{brackets[1]}`\n\n{doc}\n\n| key | default | values | meaning |\n|---|---|---|---|\n"
@@ -49,6 +54,10 @@ def _section(model: Any, name: str, doc: str, *, brackets: tuple[str, str]) -> s
 
 def _default(key: Key) -> str:
     return "required" if key.written is REQUIRED else f"`{json.dumps(key.written)}`"
+
+
+def _meaning(key: Key) -> str:
+    return _cell(key.doc) + _RESTART * key.restart
 
 
 def _cell(text: str) -> str:

@@ -23,6 +23,15 @@ class BadValue(Exception):
     """A value cannot be used; the text says why and what is wanted."""
 
 
+class ConfigError(Exception):
+    """The configuration cannot be used: ``key`` is its dotted name (or the file's), ``reason`` one line."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.key = key
+        self.reason = reason
+
+
 class Kind(enum.Enum):
     """The TOML type of a key."""
 
