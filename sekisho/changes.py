@@ -133,6 +133,7 @@ class Follower:
         self._handed: Final = threading.Event()
         self._position: int | None = None
         self._confirmed_s = -math.inf
+        self._failing = False
         self._loop: Final = asyncio.get_running_loop()
         self._confirmed: Final = asyncio.Event()
 
@@ -217,9 +218,12 @@ class Follower:
                 self._on_changes(changes)
                 self._position = changes[-1].position
             self._confirmed_s = asked_s
+            self._failing = False
             self._confirmed.set()
         except Exception:  # noqa: BLE001  # a bug in a cache must not end the feed; it ends trust instead
-            _log.exception("changes could not be applied; they are tried again, and caches are not trusted meanwhile")
+            if not self._failing:
+                _log.exception("changes could not be applied: they are tried again, and caches not trusted meanwhile")
+            self._failing = True
         finally:
             self._handed.set()
 
