@@ -68,6 +68,8 @@ class Reply:
     def __bytes__(self) -> bytes:
         """As transmitted; RFC 2034 §4: the status stands on every line."""
         status = f"{self.enhanced} " if self.enhanced else ""
+        if len(self.lines) == 1:
+            return f"{self.code} {status}{self.lines[0]}\r\n".encode("utf-8", "backslashreplace")
         *before, last = self.lines
         text = "".join(f"{self.code}-{status}{line}\r\n" for line in before) + f"{self.code} {status}{last}\r\n"
         return text.encode("utf-8", "backslashreplace")
