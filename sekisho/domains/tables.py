@@ -30,7 +30,7 @@ domain = Table(
     Column("name", String(253), nullable=False),
     # em1234.<name>: where bounces of this domain's mail go.
     Column("return_path", String(255), nullable=False),
-    # May be sent as. In force until removed: a later failed check is shown, and does not stop mail.
+    # May be sent as. A failed check takes it back; one that DNS gave no answer to changes nothing.
     Column("valid", Boolean, nullable=False),
     # Valid by the operator's word; says nothing about the return path.
     Column("overridden", Boolean, nullable=False),

@@ -1,0 +1,36 @@
+"""May this go out? Scope, sender and recipients: facts in, a verdict out."""
+
+from __future__ import annotations
+
+from sekisho.apikeys.scopes import MAIL_SEND
+from sekisho.domains import SigningDomain
+from sekisho.identity import Identity
+from sekisho.refusal import Reason, Refused
+from sekisho.wire.mail.address import Mailbox, is_local_name
+
+
+def may_send(identity: Identity) -> Refused | None:
+    """Judge whether this pass sends mail at all."""
+    return None if MAIL_SEND in identity.scopes else Refused(Reason.AUTH_UNSCOPED, f"the key lacks {MAIL_SEND}")
+
+
+def may_use_from(identity: Identity, from_domain: str, signing: SigningDomain | None) -> Refused | None:
+    """Judge the domain of the header From; ``signing`` is what the sender's domains say about exactly that name.
+
+    Equal names only: that DMARC's relaxed alignment would let a sub-domain pass does not make it the sender's.
+    """
+    if signing is None or signing.domain != from_domain:
+        return Refused(Reason.FROM_UNVERIFIED, from_domain)
+    allowed = identity.policy.from_domains
+    if allowed and from_domain not in allowed:
+        return Refused(Reason.FROM_NOT_ALLOWED, from_domain)
+    return None
+
+
+def may_address(identity: Identity, recipient: Mailbox, already: int, most: int) -> Refused | None:
+    """Judge one more recipient beside ``already`` others, where the door takes ``most`` per message."""
+    if is_local_name(recipient.domain):
+        return Refused(Reason.RECIPIENT_LITERAL, recipient.domain)
+    own = identity.policy.max_recipients
+    limit = most if own is None else min(own, most)
+    return None if already < limit else Refused(Reason.RECIPIENTS_TOO_MANY, f"{limit} per message")
