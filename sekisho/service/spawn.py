@@ -1,0 +1,105 @@
+"""Fork a process of ours: settle it in (signals, descriptors, user), run its function, end it without ceremony.
+
+Fork, not exec: sockets, the shared table and imported modules come along. The supervisor has no threads and no event
+loop, so nothing is half-done in the copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn
+
+import structlog
+
+from sekisho.service.privileges import Owner, PrivilegeProblem, become
+
+_UMASK: Final = 0o077  # everything a worker writes is its user's alone
+_ERROR_MAX_BYTES: Final = 4096
+_log = structlog.get_logger()
+
+
+def spawn(name: str, owner: Owner | None, settle: Callable[[], None], main: Callable[[], int]) -> int:
+    """Fork a worker and return its pid; in the child run ``settle`` (closing what is not its own), then ``main``.
+
+    ``owner`` is whom it becomes in between; None = stay.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()  # what exists already stays out of the collector's way, and on shared pages
+    pid = os.fork()
+    if pid == 0:
+        _child(name, owner, settle, main)
+    return pid
+
+
+def run_apart(owner: Owner | None, action: Callable[[], None], known: tuple[type[Exception], ...]) -> str | None:
+    """Run ``action`` as ``owner`` in a child and wait for it; what went wrong in one line, None when nothing did.
+
+    Memory and imports of the action die with the child. Exceptions in ``known`` speak for themselves; any other is a
+    fault of ours and logged with its traceback.
+    """
+    reader, writer = os.pipe()
+
+    def main() -> int:
+        try:
+            action()
+        except known as problem:
+            os.write(writer, str(problem).encode("utf-8", "replace")[:_ERROR_MAX_BYTES])
+            return 1
+        return 0
+
+    pid = spawn("sekisho-prepare", owner, lambda: os.close(reader), main)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read(_ERROR_MAX_BYTES)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return None
+    return said.decode("utf-8", "replace") or f"preparation ended with status {code}; the log says why"
+
+
+def _child(name: str, owner: Owner | None, settle: Callable[[], None], main: Callable[[], int]) -> NoReturn:
+    code = 1
+    try:
+        _restore_signals()
+        settle()
+        os.umask(_UMASK)
+        if owner is not None:
+            become(owner)
+        _call_process(name)
+        code = main()
+    except PrivilegeProblem as problem:
+        _log.error("worker.privileges", reason=str(problem))
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the last frame of a process: it is logged, and the status tells
+        _log.exception("worker.fault")
+    finally:
+        # Not sys.exit: the frames above are the supervisor's, and so are its finally clauses.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _restore_signals() -> None:
+    """Forget the supervisor's handlers. Ctrl-C and a lost terminal reach the whole group: the supervisor decides."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _call_process(name: str) -> None:
+    """Name the process for ps and top (15 characters are kept)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name, encoding="ascii")
