@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import logging
 import math
 import threading
 import time
@@ -18,11 +17,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 
 from sekisho import db
 from sekisho.db import Database, DatabaseUnavailable, Watch
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.2
 """A change is in force everywhere within a second of its commit: this, one read, and one turn of the loop."""
@@ -174,14 +174,16 @@ class Follower:
                 changes = self._look(watch)
             except Exception as error:  # noqa: BLE001  # this thread must outlive anything: staleness does the refusing
                 if not complained:
-                    _log.warning("change feed cannot be read: %s", error, exc_info=not _is_expected(error))
+                    _log.warning(
+                        "feed.unreadable", error=str(error), exc_info=not isinstance(error, DatabaseUnavailable)
+                    )
                 complained = True
                 if watch is not None:
                     watch.close()
                     watch = None
             else:
                 if complained:
-                    _log.info("change feed is read again")
+                    _log.info("feed.readable_again")
                 complained = False
                 if not self._hand_over(changes, asked_s):
                     break
@@ -222,11 +224,8 @@ class Follower:
             self._confirmed.set()
         except Exception:  # noqa: BLE001  # a bug in a cache must not end the feed; it ends trust instead
             if not self._failing:
-                _log.exception("changes could not be applied: they are tried again, and caches not trusted meanwhile")
+                # They are tried again, and caches are not trusted meanwhile.
+                _log.exception("feed.not_applied")
             self._failing = True
         finally:
             self._handed.set()
-
-
-def _is_expected(error: Exception) -> bool:
-    return isinstance(error, DatabaseUnavailable)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import threading
 import time
@@ -16,16 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
+import structlog
 
 from sekisho.db import Database, Watch
 from sekisho.events import log
 from sekisho.events.log import Moved, Unreadable
-from sekisho.events.record import decode
+from sekisho.events.record import NotAnEvent, decode
 
 __all__ = ["BATCH_MAX", "LOCK_NAME", "Mover", "Outbox", "drain", "exclusive", "move_batch"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1000
 """Outbox rows per transaction: a few hundred kilobytes, and two syncs shared by a thousand rows."""
@@ -36,8 +35,6 @@ LOCK_NAME: Final = "mover.lock"
 _POLL_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 30.0
 _FAILURES_MAX: Final = 10
-_INTEGER_MAX: Final = 2**63 - 1
-_MESSAGE_ID_BYTES: Final = 16
 
 
 class Outbox(Protocol):
@@ -65,25 +62,27 @@ def move_batch(outbox: Outbox, database: Database, now_ms: int) -> int:
     found = [_row(seq, blob, now_ms) for seq, blob in rows]
     for row in found:
         if isinstance(row, Unreadable):
-            _log.error("outbox row %d of spool %s is no event (%s); set aside", row.seq, outbox.spool_id, row.error)
+            _log.error("mover.not_an_event", spool=outbox.spool_id, seq=row.seq, error=row.error)
     log.append_batch(database, outbox.spool_id, found)
     outbox.delete_outbox(rows[-1][0])
     return len(rows)
 
 
 def drain(outbox: Outbox, database: Database, now_ms: int) -> int:
-    """Move until the outbox is empty; how many rows."""
+    """Move what is there now; how many rows."""
     total = 0
-    while moved := move_batch(outbox, database, now_ms):
+    while True:
+        moved = move_batch(outbox, database, now_ms)
         total += moved
-    return total
+        if moved < BATCH_MAX:
+            return total
 
 
 @contextlib.contextmanager
 def exclusive(lock_path: Path) -> Iterator[bool]:
     """Try to be the one mover of this data directory; false when another process, or thread, is."""
-    # Close-on-exec is Python's default; a fork would share the lock, and movers start after it.
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    # A fork would share the lock: movers start after it.
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,7 +150,8 @@ class Mover:
                                 failures = 0
             except Exception as error:  # noqa: BLE001  # nothing is deleted that is not stored: try again is always right
                 failures = min(failures + 1, _FAILURES_MAX)
-                _log.warning("events cannot be moved, they wait in the outbox: %s", error, exc_info=failures == 1)
+                # Once with its traceback; the events wait in the outbox meanwhile.
+                _log.warning("mover.failed", error=str(error), exc_info=failures == 1)
 
     def _follow(self) -> Iterator[None]:
         """Move while it goes well; yields after each success."""
@@ -171,10 +171,6 @@ class Mover:
 
 def _row(seq: int, blob: bytes, now_ms: int) -> Moved | Unreadable:
     try:
-        found = decode(blob)
-    except msgspec.DecodeError as error:
+        return Moved(seq, decode(blob), blob)
+    except NotAnEvent as error:
         return Unreadable(seq, blob, str(error), now_ms)
-    numbers = (found.at_ms, found.account_id, found.subuser_id or 0, found.recipient_index, found.attempt)
-    if len(found.message_id) != _MESSAGE_ID_BYTES or not all(0 <= number <= _INTEGER_MAX for number in numbers):
-        return Unreadable(seq, blob, "a value is out of range", now_ms)
-    return Moved(seq, found, blob)

@@ -25,7 +25,10 @@ from sekisho.queue.model import (
 )
 from sekisho.queue.spool import Settlement
 
-__all__ = ["decode", "encode"]
+__all__ = ["NotAnEvent", "decode", "encode"]
+
+_MESSAGE_ID_BYTES: Final = 16
+_INTEGER_MAX: Final = 2**63 - 1
 
 # One encoder for the process: encode() is called by one thread at a time, the spool's.
 _write: Final = msgspec.msgpack.Encoder().encode
@@ -42,9 +45,21 @@ def encode(settlement: Settlement) -> Sequence[bytes]:
     return _event(EventKind.PROCESSED, delivery.message.accepted_ms, delivery, 1, NOWHERE), told
 
 
+class NotAnEvent(ValueError):  # says what the bytes are
+    """Bytes that are no event of ours: damaged, foreign, or out of every range that a store keeps."""
+
+
 def decode(blob: bytes) -> Event:
-    """Read one event back; raises msgspec.DecodeError (ValidationError among them) on anything else."""
-    return _read(blob)
+    """Read one event back; raises NotAnEvent, and nothing else whatever the bytes."""
+    try:
+        event = _read(blob)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAnEvent(str(error)) from error
+    numbers = (event.at_ms, event.account_id, event.subuser_id or 0, event.recipient_index, event.attempt)
+    if len(event.message_id) != _MESSAGE_ID_BYTES or min(numbers) < 0 or max(numbers) > _INTEGER_MAX:
+        message = "a value is out of range"
+        raise NotAnEvent(message)
+    return event
 
 
 def _outcome(outcome: Outcome, at_ms: int, delivery: Delivery, attempt: int) -> bytes:

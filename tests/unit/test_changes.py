@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from sekisho import changes, db
 from sekisho.changes import Change, ChangeKind, Follower, feed, read, record
@@ -202,19 +202,17 @@ async def test_age_is_infinite_until_the_first_confirmation(database: Database) 
     follower.stop()
 
 
-async def test_age_grows_while_the_database_cannot_be_read_and_the_thread_goes_on(
-    database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_age_grows_while_the_database_cannot_be_read_and_the_thread_goes_on(database: Database) -> None:
     heard = Heard()
     async with following(database, heard) as follower:
         away = database.path.with_suffix(".away")
-        with caplog.at_level(logging.WARNING, "sekisho.changes"):
+        with capture_logs() as logged:
             database.path.rename(away)
-            await eventually(lambda: bool(caplog.records))
+            await eventually(lambda: bool(logged))
             confirmed_s = follower._confirmed_s
             await asyncio.sleep(POLL_S * 10)
         assert follower._confirmed_s == confirmed_s
-        assert len(caplog.records) == 1  # once, not five times a second
+        assert [line["event"] for line in logged] == ["feed.unreadable"]  # once, not five times a second
         away.rename(database.path)
         await eventually(lambda: follower._confirmed_s > confirmed_s)
         await asyncio.to_thread(write, database, "after")
@@ -243,19 +241,18 @@ async def test_a_loop_that_is_stuck_confirms_nothing(database: Database) -> None
         await eventually(lambda: heard.subjects == ["unheard"])
 
 
-async def test_changes_that_cannot_be_applied_are_not_confirmed_and_come_again(
-    database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_changes_that_cannot_be_applied_are_not_confirmed_and_come_again(database: Database) -> None:
     heard = Heard()
     async with following(database, heard) as follower:
         heard.failing = True
-        await asyncio.to_thread(write, database, "hard")
-        await eventually(lambda: bool(caplog.records))
-        confirmed_s = follower._confirmed_s
-        await asyncio.sleep(POLL_S * 10)
+        with capture_logs() as logged:
+            await asyncio.to_thread(write, database, "hard")
+            await eventually(lambda: bool(logged))
+            confirmed_s = follower._confirmed_s
+            await asyncio.sleep(POLL_S * 10)
         assert follower._confirmed_s == confirmed_s
         assert follower.position == 0
-        assert len(caplog.records) == 1
+        assert [line["event"] for line in logged] == ["feed.not_applied"]
         heard.failing = False
         await eventually(lambda: heard.subjects == ["hard"])
         assert follower.position == 1
