@@ -27,10 +27,12 @@ def may_use_from(identity: Identity, from_domain: str, signing: SigningDomain | 
     return None
 
 
-def may_address(identity: Identity, recipient: Mailbox, already: int, most: int) -> Refused | None:
-    """Judge one more recipient beside ``already`` others, where the door takes ``most`` per message."""
+def may_mail(identity: Identity, recipient: Mailbox, already: int) -> Refused | None:
+    """Judge one more recipient beside ``already`` others of the same message; the doors have limits of their own."""
+    # Whatever the routes: mail to the machine itself or to an address is how a relay is turned on its own network.
     if is_local_name(recipient.domain):
         return Refused(Reason.RECIPIENT_LITERAL, recipient.domain)
-    own = identity.policy.max_recipients
-    limit = most if own is None else min(own, most)
-    return None if already < limit else Refused(Reason.RECIPIENTS_TOO_MANY, f"{limit} per message")
+    most = identity.policy.max_recipients
+    if most is not None and already >= most:
+        return Refused(Reason.RECIPIENTS_TOO_MANY, f"this key may address {most} recipients per message")
+    return None

@@ -1,0 +1,18 @@
+"""The end of a subuser: everything that is its own goes with it, in one transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from sekisho.accounts import Account, mark_deleted
+from sekisho.apikeys.actions import revoke_all_of
+from sekisho.audit import By
+from sekisho.domains import Relay
+from sekisho.domains.actions import remove_all_of
+
+
+def delete_subuser(tx: Connection, subuser: Account, *, relay: Relay, by: By) -> None:
+    """Delete for good: keys end, own domains are free for others, assigned ones go back, queued mail is dropped."""
+    revoke_all_of(tx, subuser, by=by)
+    remove_all_of(tx, subuser, relay=relay, by=by)
+    mark_deleted(tx, subuser, by=by)
