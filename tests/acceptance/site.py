@@ -94,6 +94,16 @@ class Site:
         done = run(*arguments, "--config", self.config, "--json", stdin=stdin, status=status)
         return json.loads(done.stdout) if done.stdout.strip() else None
 
+    def queue(self) -> list[Document]:
+        """What is queued now."""
+        rows: list[Document] = self.run("queue", "list")["queue"]
+        return rows
+
+    def events(self) -> list[Document]:
+        """What happened so far, oldest first."""
+        rows: list[Document] = self.run("events", "tail")["events"]
+        return rows
+
 
 def make_seed(folder: Path, certificate: Certificate) -> Seed:
     """Create the data directory before any server ran, as an installer would."""
