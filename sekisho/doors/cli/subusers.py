@@ -1,0 +1,79 @@
+"""``sekisho subuser``: make, list, switch and delete the subusers of accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sekisho import accounts
+from sekisho.doors.cli.acting import by, done, moment, the_account, the_relay, the_subuser
+from sekisho.doors.cli.common import ConfigOption, DataOption, JsonOption, emit, open_site, table
+from sekisho.policy.closing import delete_subuser
+
+app = typer.Typer(no_args_is_help=True, help="Senders within an account, each with keys and domains of its own.")
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The subuser's name.")]
+_Account = Annotated[str, typer.Option("--account", metavar="NAME", help="The account it belongs to.")]
+_MaybeAccount = Annotated[
+    str | None, typer.Option("--account", metavar="NAME", help="Only those of this account.", show_default=False)
+]
+
+
+@app.command()
+def create(
+    name: _Name, account: _Account, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Make a subuser of an account."""
+    with open_site(config, data) as site, site.control.begin() as tx:
+        made = done(accounts.create_subuser(tx, of=account, name=name, by=by()))
+    emit({"subuser": made.name}, as_json, f"Subuser {made.name} created.")
+
+
+@app.command("list")
+def list_(
+    account: _MaybeAccount = None, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """List subusers."""
+    with open_site(config, data) as site, site.control.connect() as tx:
+        parent = None if account is None else the_account(tx, account).id
+        found = accounts.list_subusers(tx, parent)
+        parents = accounts.names(tx, [one.account_id for one in found])
+    document = {
+        "subusers": [
+            {
+                "subuser": one.name,
+                "account": parents[one.account_id],
+                "created_at": moment(one.created_ms),
+                "disabled": one.disabled_ms is not None,
+            }
+            for one in found
+        ]
+    }
+    rows = [(one.name, parents[one.account_id], moment(one.created_ms), one.disabled_ms is not None) for one in found]
+    emit(document, as_json, lambda: table(("SUBUSER", "ACCOUNT", "CREATED", "DISABLED"), rows))
+
+
+@app.command()
+def disable(name: _Name, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Stop a subuser: no login, and queued mail is held."""
+    with open_site(config, data) as site, site.control.begin() as tx:
+        after = accounts.disable(tx, the_subuser(tx, name), by=by())
+    emit({"subuser": after.name, "disabled": True}, as_json, f"Subuser {after.name} is disabled; its mail is held.")
+
+
+@app.command()
+def enable(name: _Name, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Let a subuser send again, held mail included (unless its account is disabled)."""
+    with open_site(config, data) as site, site.control.begin() as tx:
+        after = accounts.enable(tx, the_subuser(tx, name), by=by())
+    emit({"subuser": after.name, "disabled": False}, as_json, f"Subuser {after.name} is enabled.")
+
+
+@app.command()
+def delete(name: _Name, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Delete a subuser for good: its keys end, its domains are released, its queued mail is dropped."""
+    with open_site(config, data) as site, site.control.begin() as tx:
+        gone = the_subuser(tx, name)
+        delete_subuser(tx, gone, relay=the_relay(site), by=by())
+    emit({"subuser": gone.name, "deleted": True}, as_json, f"Subuser {gone.name} is deleted.")
