@@ -1,0 +1,38 @@
+"""Large bodies as files: complete and synced under their final name before a row speaks of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sekisho.queue.layout import Layout, sync_directory
+
+
+def keep(temporary: Path, final: Path) -> None:
+    """Make a finished file durable and move it to its final name, durably. Blocks for the sync: not for the loop.
+
+    Raises:
+        OSError: nothing was promised; the file is wherever it got to, and the sweep finds it.
+    """
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    # Content before name: a name in bodies/ never stands for half a body.
+    temporary.rename(final)
+    sync_directory(final.parent)
+
+
+def sweep(layout: Layout, is_known: frozenset[str]) -> tuple[int, int]:
+    """Remove what no row speaks of; (files of incoming/, files of bodies/). Only while nobody uses the spool."""
+    orphans = 0
+    for path in layout.incoming.iterdir():
+        path.unlink()
+        orphans += 1
+    unnamed = 0
+    for path in layout.bodies.iterdir():
+        if path.name not in is_known:
+            path.unlink()
+            unnamed += 1
+    return orphans, unnamed

@@ -1,0 +1,323 @@
+"""The spool on this machine's disk, as a process's event loop sees it.
+
+Two threads do the work (writer.py, reader.py); this is their meeting point on the loop. It knows one thing that
+neither does: which deliveries were touched while a read was under way, so that a read never hands out a delivery that
+was appended, settled or changed meanwhile (the reader sees the spool as it was when it began).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import structlog
+
+from sekisho.ids import MessageId
+from sekisho.ports.clock import Clock
+from sekisho.queue import bodies, queries, recovery, schema
+from sekisho.queue.faults import EXIT_SUSPECT, Fault, fault_of, mark_suspect
+from sekisho.queue.layout import Layout
+from sekisho.queue.model import BodyFile, Delivery, Dropped, NewMessage
+from sekisho.queue.reader import Reader
+from sekisho.queue.records import encode_envelope
+from sekisho.queue.schema import RECIPIENT_BITS
+from sekisho.queue.slots import NO_SLOT, Slots
+from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
+from sekisho.queue.transaction import Append, Claim, Operation, Settle
+from sekisho.queue.watch import ChangeKind, SpoolChange, SpoolSuspectError, Watch
+from sekisho.queue.writer import Writer
+from sekisho.refusal import Reason, Refused
+
+_log = structlog.get_logger(__name__)
+
+CLAIM_MAX = 500
+"""Deliveries that a worker claims at once, so that several share what other processes append."""
+
+Encode = Callable[[Settlement], Sequence[bytes]]
+
+
+def exit_at_once() -> NoReturn:
+    """End the process before anything more can be acknowledged."""
+    os._exit(EXIT_SUSPECT)
+
+
+class LocalSpool:
+    """Implements ``queue.spool.Spool``. Made on the loop after the last fork; then ``start``, at the end ``close``.
+
+    ``with_slot=False`` is for processes that only append: their deliveries are claimed by whichever worker there is.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        encode: Encode,
+        clock: Clock,
+        die: Callable[[], None] = exit_at_once,
+        with_slot: bool = True,
+        on_change: Callable[[SpoolChange], None] | None = None,
+        on_adopted: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare the directory if nobody uses it yet, and open the spool; blocks, for long after a failure.
+
+        ``on_change`` and ``on_adopted`` are called on the loop: deliveries known to the scheduler were changed by
+        others; deliveries of a dead worker are ours now, so destinations must be read again.
+
+        Raises:
+            SpoolTooNewError: a later release used this spool.
+            LockTimeoutError: it must be recovered, and another process still has it open.
+        """
+        self._layout = layout = Layout(directory)
+        self._loop = asyncio.get_running_loop()
+        self._encode = encode
+        self._clock = clock
+        self._die = die
+        self._on_change = on_change
+        self._on_adopted = on_adopted
+        self._usage, self.report = recovery.enter(layout, clock.now_ms())
+        self._slots = Slots(layout) if with_slot else None
+        connection = schema.connect(layout.database, read_only=True)
+        self.meta = schema.read_meta(connection)
+        self._writer = Writer(
+            layout,
+            partial(schema.connect, layout.database),
+            owner=self._slots.first if self._slots else NO_SLOT,
+            clock=clock,
+            answer=partial(self._post, self._resolve),
+            die=die,
+        )
+        self._reader = Reader(
+            connection,
+            loop=self._loop,
+            tick=Watch(
+                layout,
+                self._slots,
+                clock,
+                on_change=partial(self._post, self._changed),
+                on_unclaimed=partial(self._post, self._claim),
+                on_adopted=partial(self._post, self._adopted),
+            ),
+            on_error=self._reading_failed,
+        )
+        self._files = ThreadPoolExecutor(4, thread_name_prefix="spool body")
+        self._settling: set[int] = set()
+        self._reads: list[set[int]] = []
+        self._claiming = False
+
+    def start(self) -> None:
+        self._writer.start()
+        self._reader.start()
+
+    async def close(self) -> None:
+        """Commit what was handed over, then let go of everything. Deliveries stay ours until then."""
+        await self._loop.run_in_executor(None, self._stop)
+
+    def _stop(self) -> None:
+        self._files.shutdown()
+        self._writer.stop()
+        self._reader.stop()
+        if self._slots is not None:
+            self._slots.close()
+        self._usage.close()
+
+    @property
+    def node(self) -> int:
+        """The 16 bits of this spool in every message id made for it."""
+        return self.meta.node
+
+    @property
+    def incoming(self) -> Path:
+        """Where bodies are received: on the same file system as ``bodies``."""
+        return self._layout.incoming
+
+    def body_path(self, message_id: MessageId) -> Path:
+        """Name the final place of a large body: ``NewMessage.message.body.path``."""
+        return self._layout.body(message_id)
+
+    # Writing
+
+    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+        """Make the message durable; see ``Spool.append``."""
+        message = new.message
+        _check(new, self._layout)
+        events: list[bytes] = []
+        if new.dropped_reason:
+            outcome, at_ms = Dropped(new.dropped_reason), self._clock.now_ms()
+            for recipient in new.recipients:
+                delivery = Delivery(0, message, recipient, 0, message.accepted_ms)
+                events += self._encode(Settlement(delivery, outcome, at_ms))
+        future: asyncio.Future[tuple[Delivery, ...] | Refused] = self._loop.create_future()
+        operation = Append(new, encode_envelope(message), events, future)
+        if new.temporary_file is None:
+            self._writer.put(operation)
+        else:
+            self._files.submit(self._append_with_file, operation, new.temporary_file)
+        return future
+
+    def _append_with_file(self, operation: Append, temporary: Path) -> None:
+        """Put the body in place before the message joins a batch, so that a large one holds up nobody else."""
+        body = operation.new.message.body
+        assert isinstance(body, BodyFile)  # noqa: S101  # _check saw to it
+        try:
+            if operation.new.dropped_reason:
+                temporary.unlink()
+            else:
+                bodies.keep(temporary, body.path)
+        except OSError as error:
+            # Not suspect: this file is thrown away as a whole, and nothing was acknowledged on top of it.
+            _log.error("spool.body_failed", error=str(error))
+            operation.answer = Refused(Reason.STORAGE_UNAVAILABLE)
+            self._post(self._resolve, (operation,))
+        else:
+            self._writer.put(operation)
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+        """Record an outcome with its events; see ``Spool.settle``."""
+        future: asyncio.Future[bool] = self._loop.create_future()
+        operation = Settle(settlement, self._encode(settlement), future)
+        self._settling.add(settlement.delivery.row)
+        self._writer.put(operation)
+        return future
+
+    def _post(self, call: Callable[..., None], *arguments: object) -> None:
+        """Call on the loop, from a thread."""
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            # The loop is closed: nobody waits for the answer any more.
+            _log.debug("spool.answer_unheard")
+
+    def _resolve(self, batch: Sequence[Operation]) -> None:
+        for operation in batch:
+            match operation:
+                case Append(answer=answer, future=future):
+                    self._appended(operation, answer, heard=not future.done())
+                case Settle(settlement=settlement):
+                    row = settlement.delivery.row
+                    self._settling.discard(row)
+                    for touched in self._reads:
+                        touched.add(row)
+                case Claim(answer=claimed, limit=limit):
+                    self._claimed(claimed, limit)
+                    continue
+            _finish(operation)
+
+    def _appended(self, operation: Append, answer: tuple[Delivery, ...] | Refused | None, *, heard: bool) -> None:
+        if isinstance(answer, Refused) or operation.error is not None:
+            if operation.new.temporary_file is not None:
+                self._discard(operation.new.message.body)
+        elif answer:
+            rows = [delivery.row for delivery in answer]
+            for touched in self._reads:
+                touched.update(rows)
+            if not heard:
+                # Whoever asked was cancelled while the commit ran: the deliveries are ours all the same.
+                self._changed(_change(ChangeKind.ADDED, [(each.row, each.recipient.destination) for each in answer]))
+
+    def _discard(self, body: bytes | BodyFile) -> None:
+        if isinstance(body, BodyFile):
+            try:
+                self._files.submit(body.path.unlink, missing_ok=True)
+            except RuntimeError:
+                # Closing: an orphan, swept at the next start.
+                _log.debug("spool.orphan_left")
+
+    # Reading
+
+    async def destinations(self) -> Sequence[DestinationDue]:
+        """Sum up what this worker owns; see ``Spool.destinations``."""
+        return await self._reader.ask(lambda connection: queries.destinations(connection, self._owned()))
+
+    async def due(
+        self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
+    ) -> Sequence[Delivery]:
+        """Read what is due; see ``Spool.due``. May be fewer than ``limit`` although more are due, if they are large."""
+        leave_out = frozenset(known)
+        touched = set(self._settling)
+        self._reads.append(touched)
+        try:
+            found = await self._reader.ask(
+                lambda connection: queries.due(
+                    connection,
+                    self._owned(),
+                    destination,
+                    now_ms=now_ms,
+                    limit=limit,
+                    known=leave_out,
+                    held=held,
+                    bodies=self._layout.bodies,
+                )
+            )
+        finally:
+            # By identity: equal sets of two reads are still two.
+            self._reads = [other for other in self._reads if other is not touched]
+        return tuple(delivery for delivery in found if delivery.row not in touched) if touched else found
+
+    def _owned(self) -> tuple[int, ...]:
+        return self._slots.owned if self._slots is not None else ()
+
+    # What others do
+
+    def _changed(self, change: SpoolChange) -> None:
+        for touched in self._reads:
+            touched.update(change.rows)
+        if self._on_change is not None:
+            self._on_change(change)
+
+    def _adopted(self, slots: tuple[int, ...]) -> None:
+        _log.info("spool.adopted", slots=slots)
+        if self._on_adopted is not None:
+            self._on_adopted()
+
+    def _claim(self) -> None:
+        if self._slots is not None and not self._claiming:
+            self._claiming = True
+            self._writer.put(Claim(self._slots.first, CLAIM_MAX))
+
+    def _claimed(self, rows: Sequence[tuple[int, str]], limit: int) -> None:
+        self._claiming = False
+        if rows:
+            self._changed(_change(ChangeKind.ADDED, rows))
+        if len(rows) == limit:
+            self._claim()
+
+    def _reading_failed(self, error: Exception) -> None:
+        """Judge an error in the reader's thread: reading may be where broken storage shows first."""
+        # A message that does not decode is damage too: recovery leaves it behind and says so.
+        if isinstance(error, SpoolSuspectError | msgspec.DecodeError) or fault_of(error) is Fault.SUSPECT:
+            mark_suspect(self._layout, f"{type(error).__name__}: {error}")
+            self._die()
+
+
+def _check(new: NewMessage, layout: Layout) -> None:
+    """Refuse what would break the spool later: a mistake of the caller, so it hears of it at once."""
+    body = new.message.body
+    if isinstance(body, BodyFile) != (new.temporary_file is not None):
+        message = "a body in a file comes with its temporary file, and only that"
+        raise ValueError(message)
+    if isinstance(body, BodyFile) and body.path.parent != layout.bodies:
+        message = "a body file lies in the spool's own directory"
+        raise ValueError(message)
+    if len(new.recipients) >> RECIPIENT_BITS:
+        message = "more recipients than a message can have"
+        raise ValueError(message)
+
+
+def _change(kind: ChangeKind, rows: Sequence[tuple[int, str]]) -> SpoolChange:
+    return SpoolChange(kind, tuple(row for row, _ in rows), tuple({destination for _, destination in rows}))
+
+
+def _finish(operation: Append | Settle) -> None:
+    future: asyncio.Future[Any] = operation.future
+    if future.done():
+        return
+    if operation.error is not None:
+        future.set_exception(operation.error)
+    elif operation.answer is not None:
+        future.set_result(operation.answer)

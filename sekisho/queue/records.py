@@ -1,0 +1,102 @@
+"""A message as its row and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sekisho.ids import AccountId, KeyId, MessageId
+from sekisho.queue.model import BodyFile, Message
+
+_Envelope = tuple[
+    int,  # accepted_ms
+    int,  # account_id
+    int | None,  # subuser_id
+    str,  # key_id
+    str,  # mail_from
+    str,  # from_domain
+    bool,  # eight_bit
+    str,  # smtp_id
+    tuple[str, ...],  # categories
+    bool,  # category_is_list
+    tuple[tuple[str, str], ...],  # unique_args
+]
+"""Positions are the format: fields are only ever added at the end, with a new schema version."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(_Envelope).decode
+
+ENVELOPE_COLUMNS: Final = "id, envelope"
+"""What ``read_envelope`` is given: a message without its content."""
+
+MESSAGE_COLUMNS: Final = "id, envelope, body_file, body_size, header, body"
+"""What ``read_message`` is given."""
+
+
+def encode_envelope(message: Message) -> bytes:
+    """Encode everything of a message but its id and content."""
+    return _encode(
+        (
+            message.accepted_ms,
+            message.account_id,
+            message.subuser_id,
+            message.key_id,
+            message.mail_from,
+            message.from_domain,
+            message.eight_bit,
+            message.smtp_id,
+            message.categories,
+            message.category_is_list,
+            message.unique_args,
+        )
+    )
+
+
+def read_envelope(message_id: bytes, envelope: bytes) -> Message:
+    """Read a message without its content; header and body are empty."""
+    return _message(message_id, envelope, b"", b"")
+
+
+def read_message(bodies: Path, columns: tuple[bytes, bytes, str | None, int | None, bytes, bytes]) -> Message:
+    """Read a whole message; a large body stays in its file under ``bodies``.
+
+    Raises:
+        msgspec.DecodeError: the row is damaged.
+    """
+    message_id, envelope, body_file, body_size, header, body = columns
+    content = body if body_file is None else BodyFile(bodies / body_file, body_size or 0)
+    return _message(message_id, envelope, header, content)
+
+
+def _message(message_id: bytes, envelope: bytes, header: bytes, body: bytes | BodyFile) -> Message:
+    (
+        accepted_ms,
+        account_id,
+        subuser_id,
+        key_id,
+        mail_from,
+        from_domain,
+        eight_bit,
+        smtp_id,
+        categories,
+        category_is_list,
+        unique_args,
+    ) = _decode(envelope)
+    return Message(
+        id=MessageId(message_id),
+        accepted_ms=accepted_ms,
+        account_id=AccountId(account_id),
+        subuser_id=None if subuser_id is None else AccountId(subuser_id),
+        key_id=KeyId(key_id),
+        mail_from=mail_from,
+        from_domain=from_domain,
+        header=header,
+        body=body,
+        eight_bit=eight_bit,
+        smtp_id=smtp_id,
+        categories=categories,
+        category_is_list=category_is_list,
+        unique_args=unique_args,
+    )

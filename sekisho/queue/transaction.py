@@ -1,0 +1,251 @@
+"""The operations on a spool, and how a batch of them is carried out inside one transaction.
+
+Everything that can fail in Python (encoding, checking) was done when the operation was made: here is only SQL, and
+what it raises concerns the transaction as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sekisho.queue import caps
+from sekisho.queue.caps import Ledger
+from sekisho.queue.model import BodyFile, Deferred, Delivery, NewMessage
+from sekisho.queue.schema import RECIPIENT_BITS
+from sekisho.queue.spool import Settlement
+from sekisho.refusal import Refused
+
+INSERT_MESSAGE: Final = (
+    "INSERT INTO message (row, id, body_file, body_size, envelope, header, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_DELIVERY: Final = (
+    "INSERT INTO delivery (row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms,"
+    " address, personal_to) VALUES (?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_EVENT: Final = "INSERT INTO outbox (seq, event) VALUES (?, ?)"
+FINISH: Final = "DELETE FROM delivery WHERE row = ? AND attempts = ?"
+_DEFER: Final = (
+    "UPDATE delivery SET attempts = attempts + 1, due_ms = ?, reply = ?, status = ?, tried_ms = ?"
+    " WHERE row = ? AND attempts = ?"
+)
+END_MESSAGE: Final = (
+    "DELETE FROM message WHERE row = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE row >= ? AND row < ?)"
+)
+_CLAIM: Final = (
+    "UPDATE delivery SET owner = ? WHERE row IN"
+    " (SELECT row FROM delivery WHERE owner = 0 AND held = 0 LIMIT ?) RETURNING row, destination"
+)
+
+
+class Append:
+    """Store a message with its deliveries, or count it against its caps and refuse it."""
+
+    __slots__ = ("answer", "envelope", "error", "events", "future", "new")
+
+    def __init__(
+        self,
+        new: NewMessage,
+        envelope: bytes,
+        events: Sequence[bytes],
+        future: asyncio.Future[tuple[Delivery, ...] | Refused],
+    ) -> None:
+        self.new = new
+        self.envelope = envelope
+        self.events = events
+        self.future = future
+        self.answer: tuple[Delivery, ...] | Refused | None = None
+        self.error: Exception | None = None
+
+
+class Settle:
+    """Record what an attempt came to, with its events."""
+
+    __slots__ = ("answer", "error", "events", "future", "settlement")
+
+    def __init__(self, settlement: Settlement, events: Sequence[bytes], future: asyncio.Future[bool]) -> None:
+        self.settlement = settlement
+        self.events = events
+        self.future = future
+        self.answer = False
+        self.error: Exception | None = None
+
+
+class Claim:
+    """Take over a few deliveries that were appended by processes without a slot."""
+
+    __slots__ = ("answer", "error", "limit", "slot")
+
+    def __init__(self, slot: int, limit: int) -> None:
+        self.slot = slot
+        self.limit = limit
+        self.answer: Sequence[tuple[int, str]] = ()
+        self.error: Exception | None = None
+
+
+Operation = Append | Settle | Claim
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The counters of the spool while a transaction uses them."""
+
+    next_message: int
+    next_event: int
+    changed: bool = False
+
+    @classmethod
+    def read(cls, cursor: sqlite3.Cursor) -> Numbers:
+        return cls(*cursor.execute("SELECT next_message, next_event FROM counter").fetchone())
+
+    def write(self, cursor: sqlite3.Cursor) -> None:
+        if self.changed:
+            cursor.execute("UPDATE counter SET next_message = ?, next_event = ?", (self.next_message, self.next_event))
+
+    def take_message(self) -> int:
+        self.changed = True
+        self.next_message += 1
+        return self.next_message - 1
+
+    def number(self, events: Iterable[bytes]) -> list[tuple[int, bytes]]:
+        """Give events their places in the outbox."""
+        self.changed = True
+        rows = list(enumerate(events, self.next_event))
+        self.next_event += len(rows)
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the caller does once the transaction is committed."""
+
+    ended_bodies: tuple[Path, ...]
+    """Files whose message is gone."""
+    written_bytes: int
+    """About how much the log grew: says when to checkpoint."""
+
+
+def apply(connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: int, now_ms: int) -> Applied:
+    """Carry out a batch inside an open transaction, leaving each operation's answer in it.
+
+    May be called again for the same operations after a rollback.
+    """
+    cursor = connection.cursor()
+    numbers = Numbers.read(cursor)
+    appends: list[Append] = []
+    settles: list[Settle] = []
+    for operation in batch:
+        if type(operation) is Append:
+            appends.append(operation)
+        elif type(operation) is Settle:
+            settles.append(operation)
+        elif type(operation) is Claim:
+            cursor.execute(_CLAIM, (operation.slot, operation.limit))
+            operation.answer = cursor.fetchall()
+    events: list[bytes] = []
+    # First what leaves: its pages are used again by what comes, in the same commit.
+    ended = _settle(cursor, settles, events)
+    written = _append(cursor, appends, events, numbers, owner=owner, now_ms=now_ms)
+    if events:
+        cursor.executemany(INSERT_EVENT, numbers.number(events))
+    numbers.write(cursor)
+    return Applied(ended, written + 2048 * len(batch))
+
+
+def _settle(cursor: sqlite3.Cursor, settles: Sequence[Settle], events: list[bytes]) -> tuple[Path, ...]:
+    execute = cursor.execute
+    ended: dict[int, BodyFile | None] = {}
+    for operation in settles:
+        settlement = operation.settlement
+        delivery, outcome = settlement.delivery, settlement.outcome
+        if type(outcome) is Deferred:
+            execute(
+                _DEFER,
+                (outcome.next_ms, outcome.reply, outcome.status, settlement.at_ms, delivery.row, delivery.attempts),
+            )
+            operation.answer = cursor.rowcount == 1
+        else:
+            execute(FINISH, (delivery.row, delivery.attempts))
+            operation.answer = cursor.rowcount == 1
+            if operation.answer:
+                body = delivery.message.body
+                ended[delivery.row >> RECIPIENT_BITS] = body if type(body) is BodyFile else None
+        if operation.answer:
+            events += operation.events
+    return end_messages(cursor, ended)
+
+
+def end_messages(cursor: sqlite3.Cursor, ended: dict[int, BodyFile | None]) -> tuple[Path, ...]:
+    """Remove those of the messages that have no delivery left; the body files that may go after the commit."""
+    files = []
+    for row, body in ended.items():
+        cursor.execute(END_MESSAGE, (row, row << RECIPIENT_BITS, (row + 1) << RECIPIENT_BITS))
+        if body is not None and cursor.rowcount == 1:
+            files.append(body.path)
+    return tuple(files)
+
+
+def _append(
+    cursor: sqlite3.Cursor,
+    appends: Sequence[Append],
+    events: list[bytes],
+    numbers: Numbers,
+    *,
+    owner: int,
+    now_ms: int,
+) -> int:
+    ledger: Ledger | None = None
+    messages: list[tuple[object, ...]] = []
+    deliveries: list[tuple[object, ...]] = []
+    written = 0
+    for operation in appends:
+        new = operation.new
+        if new.caps is not None:
+            if ledger is None:
+                ledger = Ledger(cursor, now_ms)
+            refused = ledger.admit(new.caps, len(new.recipients))
+            if refused is not None:
+                operation.answer = refused
+                continue
+        if new.dropped_reason:
+            events += operation.events
+            operation.answer = ()
+            continue
+        message = new.message
+        row = numbers.take_message()
+        first = row << RECIPIENT_BITS
+        due_ms = message.accepted_ms
+        account, sender, key = message.account_id, message.sender_id, message.key_id
+        header, body = message.header, message.body
+        if type(body) is bytes:
+            messages.append((row, message.id, None, None, operation.envelope, header, body))
+            written += len(header) + len(body)
+        else:
+            assert isinstance(body, BodyFile)  # noqa: S101  # the union has no third member
+            messages.append((row, message.id, body.path.name, body.size_bytes, operation.envelope, header, b""))
+            written += len(header)
+        made = []
+        for recipient in new.recipients:
+            number = first + recipient.index
+            address = recipient.address
+            destination = address[address.rfind("@") + 1 :]
+            deliveries.append(
+                (number, owner, destination, due_ms, account, sender, key, due_ms, address, recipient.personal_to)
+            )
+            made.append(Delivery(number, message, recipient, 0, due_ms))
+        operation.answer = tuple(made)
+    if messages:
+        cursor.executemany(INSERT_MESSAGE, messages)
+        cursor.executemany(INSERT_DELIVERY, deliveries)
+    if ledger is not None:
+        ledger.write()
+    return written + 256 * len(deliveries)
+
+
+def prune(connection: sqlite3.Connection, now_ms: int) -> None:
+    """Housekeeping inside an open transaction, now and then."""
+    caps.prune(connection.cursor(), now_ms)

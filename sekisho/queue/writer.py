@@ -1,0 +1,255 @@
+"""The one thread of a process that writes to the spool: group commit, and what happens when storage says no.
+
+There is no timer. While one batch is being synced, operations gather; the next batch is all of them. So an idle spool
+commits at once, and a busy one shares each sync among as many as came meanwhile.
+
+What a failure means is decided here:
+
+- *full* or *unavailable*: the batch is rolled back; appends are refused (the client tries again), everything else is
+  kept and tried again, alone, after a pause or as soon as another transaction shows that there is room.
+- *suspect* (failed sync, I/O error, damage): nothing of the batch is answered, and the process ends at once.
+- *ours*: the operations are carried out one by one, and the error goes to the one that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from sekisho.ports.clock import Clock
+from sekisho.queue import transaction
+from sekisho.queue.faults import Fault, fault_of, mark_suspect
+from sekisho.queue.layout import Layout
+from sekisho.queue.locks import LockTimeoutError, Turn
+from sekisho.queue.transaction import Append, Operation
+from sekisho.refusal import Reason, Refused
+
+_log = structlog.get_logger(__name__)
+
+BATCH_MAX: Final = 1000
+"""Operations in one transaction: bounds how long the last of a flood waits for the first."""
+
+_CHECKPOINT_BYTES: Final = 8 << 20
+"""Growth of the log after which it is copied into the database: two syncs per about 500 messages of 10 KiB."""
+
+_PRUNE_MS: Final = 3_600_000
+
+_REFUSALS: Final = {
+    Fault.FULL: Refused(Reason.STORAGE_FULL),
+    Fault.UNAVAILABLE: Refused(Reason.STORAGE_UNAVAILABLE),
+}
+
+Answer = Callable[[Sequence[Operation]], None]
+"""Called in the writer's thread once per batch, with operations that carry their answers."""
+
+
+class WriterStoppedError(Exception):
+    """The spool was closed before this could be written."""
+
+
+class Writer:
+    """Owns one connection and one thread. ``start`` after the last fork."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        owner: int,
+        clock: Clock,
+        answer: Answer,
+        die: Callable[[], None],
+        pause_s: float = 1.0,
+        lock_wait_s: float = 10.0,
+    ) -> None:
+        self._layout = layout
+        self._connect = connect
+        self._owner = owner
+        self._clock = clock
+        self._answer = answer
+        self._die = die
+        self._pause_s = pause_s
+        self._turn = Turn(layout, lock_wait_s)
+        self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._kept: list[Operation] = []
+        self._retry_at = 0.0
+        self._closed = False
+        self._stopping = False
+        self._grown_bytes = 0
+        self._pruned_ms = clock.now_ms()
+        self._thread = threading.Thread(target=self._run, name="spool writer", daemon=True)
+        self._connection = connect()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, operation: Operation) -> None:
+        """Hand over an operation; from any thread.
+
+        Raises:
+            WriterStoppedError: ``stop`` was called, nobody would answer.
+        """
+        if self._closed:
+            raise WriterStoppedError
+        self._queue.put(operation)
+
+    def stop(self) -> None:
+        """Carry out what was handed over so far, then end; blocks until then."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                batch = self._gather()
+                if batch:
+                    self._commit(batch)
+                if self._kept and (self._stopping or time.monotonic() >= self._retry_at):
+                    self._retry_kept()
+            if self._kept:
+                self._finish(self._kept, WriterStoppedError())
+        except SystemExit:
+            pass
+        except BaseException as error:
+            # A mistake of ours outside of any transaction: nobody may wait for a writer that is gone.
+            _log.critical("spool.writer_failed", exc_info=error)
+            self._die()
+            raise
+        finally:
+            self._connection.close()
+            self._turn.close()
+
+    def _gather(self) -> list[Operation]:
+        """Wait for work, then take all there is; empty when it is time to try again what was kept."""
+        if self._kept:
+            try:
+                first = self._queue.get(timeout=max(0.0, self._retry_at - time.monotonic()))
+            except queue.Empty:
+                return []
+        else:
+            first = self._queue.get()
+        batch: list[Operation] = []
+        while first is not None:
+            batch.append(first)
+            if len(batch) == BATCH_MAX:
+                return batch
+            try:
+                first = self._queue.get_nowait()
+            except queue.Empty:
+                return batch
+        self._stopping = True
+        return batch
+
+    def _commit(self, batch: Sequence[Operation]) -> None:
+        try:
+            ended = self._transact(batch)
+        except Exception as error:  # noqa: BLE001  # classified; what is nobody else's is the operation's own
+            self._failed(batch, error)
+            return
+        self._done(batch, ended)
+
+    def _done(self, batch: Sequence[Operation], ended: Sequence[Path]) -> None:
+        """On disk: from here on the answers are true."""
+        self._answer(batch)
+        for path in ended:
+            with contextlib.suppress(OSError):  # what stays is an orphan, and swept at the next start
+                path.unlink()
+        # There is room again, or nobody is in the way any more: no need to wait out the pause.
+        self._retry_at = 0.0
+        if self._grown_bytes >= _CHECKPOINT_BYTES:
+            self._checkpoint()
+
+    def _transact(self, batch: Sequence[Operation]) -> Sequence[Path]:
+        """Commit a batch or leave no trace of it."""
+        connection = self._connection
+        with self._turn:
+            if self._layout.suspect.exists():
+                # Another process saw storage fail: what this one would be told by the same file is worth nothing.
+                raise _SuspectError
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                now_ms = self._clock.now_ms()
+                applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms)
+                if not 0 <= now_ms - self._pruned_ms < _PRUNE_MS:
+                    self._pruned_ms = now_ms
+                    transaction.prune(connection, now_ms)
+                connection.execute("COMMIT")
+            except BaseException:
+                # Some errors have rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        self._grown_bytes += applied.written_bytes
+        return applied.ended_bodies
+
+    def _failed(self, batch: Sequence[Operation], error: Exception) -> None:
+        fault = Fault.SUSPECT if isinstance(error, _SuspectError) else fault_of(error)
+        match fault:
+            case Fault.SUSPECT:
+                self._end_process(error)
+            case Fault.OURS if len(batch) == 1:
+                _log.error("spool.operation_failed", exc_info=error)
+                self._finish(batch, error)
+            case Fault.OURS:
+                for operation in batch:
+                    self._commit((operation,))
+            case Fault.FULL | Fault.UNAVAILABLE:
+                self._refuse(batch, _REFUSALS[fault], error)
+
+    def _refuse(self, batch: Sequence[Operation], refusal: Refused, error: Exception) -> None:
+        """Refuse what is new, keep the rest. Without the new messages the rest may fit, so that is tried soon."""
+        new: list[Operation] = []
+        for operation in batch:
+            if isinstance(operation, Append):
+                operation.answer = refusal
+                new.append(operation)
+            else:
+                self._kept.append(operation)
+        _log.warning("spool.refusing", reason=refusal.reason.value, error=str(error), refused=len(new))
+        if new:
+            self._answer(new)
+        if not self._retry_at:
+            self._retry_at = time.monotonic() + (0.0 if new else self._pause_s)
+
+    def _retry_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        # Set before the try: a failure finds it there, and only the end of the pause tries again.
+        self._retry_at = time.monotonic() + self._pause_s
+        for start in range(0, len(kept), BATCH_MAX):
+            self._commit(kept[start : start + BATCH_MAX])
+
+    def _finish(self, batch: Sequence[Operation], error: Exception) -> None:
+        for operation in batch:
+            operation.error = error
+        self._answer(batch)
+
+    def _checkpoint(self) -> None:
+        """Copy the log into the database, so that it starts over. In our turn: nobody writes meanwhile."""
+        self._grown_bytes = 0
+        try:
+            with self._turn:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except (sqlite3.Error, LockTimeoutError) as error:
+            if fault_of(error) is Fault.SUSPECT:
+                self._end_process(error)
+            _log.warning("spool.checkpoint_failed", error=str(error))
+
+    def _end_process(self, error: BaseException) -> None:
+        _log.critical("spool.suspect", error=str(error) or type(error).__name__, exc_info=error)
+        mark_suspect(self._layout, f"{type(error).__name__}: {error}")
+        self._die()
+        # Only tests survive die(); the thread must not go on with a connection that lies.
+        raise SystemExit
+
+
+class _SuspectError(sqlite3.Error):
+    """The marker was found."""
