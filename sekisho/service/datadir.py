@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,46 +99,48 @@ def become_owner(directory: DataDir) -> None:
 
 
 class Lock:
-    """One server on a data directory: ``lock`` is the supervisor's, ``lock.workers`` lasts as long as any worker.
+    """One server of a kind on a data directory: the supervisor's locks, and the workers', which last as long as they.
 
-    Two locks, because a supervisor that was killed leaves workers behind for a moment: the next server is the only
-    one at once, and waits for them before it touches their files.
+    Two, because a supervisor that was killed leaves workers behind for a moment: the next server is the only one at
+    once, and waits for them before it touches their files.
     """
 
-    def __init__(self, supervisor: int, workers: int) -> None:
+    def __init__(self, supervisor: Sequence[int], workers: Sequence[int]) -> None:
         self._supervisor = supervisor
         self._workers = workers
 
     def keep_as_worker(self) -> None:
-        """In a forked worker: let go of the supervisor's lock, hold on to the workers'."""
-        os.close(self._supervisor)
+        """In a forked worker: let go of the supervisor's locks, hold on to the workers'."""
+        for descriptor in self._supervisor:
+            os.close(descriptor)
 
     def release(self) -> None:
         """Let the next server in; only once every worker is gone."""
-        os.close(self._workers)
-        os.close(self._supervisor)
+        for descriptor in (*self._workers, *self._supervisor):
+            os.close(descriptor)
 
 
-def lock(directory: DataDir, *, wait_s: float = _LEFTOVERS_S) -> Lock:
-    """Become the one server on this directory; raises DataDirProblem when another one is."""
-    supervisor = _open_lock(directory.path / "lock", directory.owner())
-    workers = None
-    try:
-        _acquire(supervisor, directory.path, wait_s=0)
-        workers = _open_lock(directory.path / "lock.workers", directory.owner())
-        _acquire(workers, directory.path, wait_s=wait_s)
-    except BaseException:
-        os.close(supervisor)
-        if workers is not None:
-            os.close(workers)
-        raise
+def lock(directory: DataDir, roles: Iterable[str], *, wait_s: float = _LEFTOVERS_S) -> Lock:
+    """Become the one server with these roles on this directory; raises DataDirProblem when another one is."""
+    owner = directory.owner()
+    with contextlib.ExitStack() as undo:
+        supervisor: list[int] = []
+        workers: list[int] = []
+        # In one order everywhere, and all of the first kind first: of two that start at once, one gives way at once.
+        for descriptors, suffix, patience_s in ((supervisor, ".lock", 0.0), (workers, ".workers.lock", wait_s)):
+            for role in sorted(roles):
+                descriptor = _open_lock(directory.path / f"{role}{suffix}", owner)
+                undo.callback(os.close, descriptor)
+                _acquire(descriptor, directory.path, role, wait_s=patience_s)
+                descriptors.append(descriptor)
+        undo.pop_all()
     return Lock(supervisor, workers)
 
 
-def is_locked(directory: DataDir) -> bool:
-    """Whether a server is using the directory now."""
+def is_locked(directory: DataDir, role: str) -> bool:
+    """Whether a server with this role is using the directory now."""
     try:
-        descriptor = os.open(directory.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(directory.path / f"{role}.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
@@ -165,14 +169,14 @@ def _open_lock(path: Path, owner: Owner) -> int:
     return descriptor
 
 
-def _acquire(descriptor: int, path: Path, *, wait_s: float) -> None:
+def _acquire(descriptor: int, path: Path, role: str, *, wait_s: float) -> None:
     until = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until:
-                message = f"{path}: another server is using this data directory"
+                message = f"{path}: another server ({role}) is using this data directory"
                 raise DataDirProblem(message) from None
             time.sleep(_LOOK_AGAIN_S)
         else:

@@ -34,7 +34,7 @@ _LEVELS: Final = {
     LogLevel.ERROR: logging.ERROR,
 }
 # Libraries that narrate at info what our own lines say better.
-_QUIET: Final = ("alembic", "asyncio", "sqlalchemy", "uvicorn")
+_QUIET: Final = ("alembic", "asyncio", "sqlalchemy")
 
 
 def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
@@ -56,6 +56,8 @@ def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
     root.setLevel(_LEVELS[level])
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(_LEVELS[level], logging.WARNING))
+    # At warning it tells of every malformed request: a line for each stranger who knocks.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

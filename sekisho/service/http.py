@@ -1,0 +1,168 @@
+"""Serve an ASGI application on the supervisor's socket: uvicorn, bounded, with a certificate that can change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sekisho.doors.health import Application
+from sekisho.doors.smtp.tls import CertificateError, server_context
+from sekisho.service.certificates import Certificate
+from sekisho.service.config import Config
+from sekisho.service.worker import WorkerContext
+
+HEAD_MAX_BYTES: Final = 16_384
+"""Request line and header fields; nginx gives 8 KiB to each of four, h11's own default is 16 KiB."""
+
+HEAD_TIMEOUT_S: Final = 10.0
+"""Until the head has come whole, TLS aside; nginx gives 60 s, a browser sends it in one packet."""
+
+KEEP_ALIVE_S: Final = 5
+CONNECTIONS_MAX: Final = 1000
+"""Beyond it a request is answered with 503. One file descriptor each."""
+
+
+class HttpsContext:
+    """The context that connections are made with; a new certificate is in force from the next handshake on."""
+
+    def __init__(self, certificate: Certificate, minimum_version: str) -> None:
+        """Raises CertificateError."""
+        self._current = self._make(certificate, minimum_version)
+        self.context: Final = self._make(certificate, minimum_version)
+        # Called in every handshake, also when the client names no server.
+        self.context.sni_callback = self._choose
+
+    def replace(self, certificate: Certificate, minimum_version: str) -> None:
+        """Raises CertificateError, and leaves the old in force."""
+        self._current = self._make(certificate, minimum_version)
+
+    def _choose(self, connection: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+    @staticmethod
+    def _make(certificate: Certificate, minimum_version: str) -> ssl.SSLContext:
+        return server_context(certificate.chain_pem, certificate.key_pem, minimum_version)
+
+
+class HttpServer:
+    """One listening socket, from ``serve`` until ``drain``."""
+
+    def __init__(self, context: WorkerContext, app: Application) -> None:
+        """Raises CertificateError."""
+        config = context.config
+        self._socket: Final = context.http
+        self._https: Final = (
+            HttpsContext(context.certificate, config.tls.minimum_version.value) if config.http.tls else None
+        )
+        self._server: Final = _Server(_uvicorn_config(app, self._https, config.server.drain_s))
+
+    async def serve(self) -> None:
+        """Accept from now on; returns once drained."""
+        if self._socket is None:
+            message = "the web worker was handed no socket"
+            raise RuntimeError(message)
+        await self._server.serve(sockets=[self._socket])
+
+    async def accepting(self) -> None:
+        """Wait until the door is open."""
+        await self._server.open.wait()
+
+    def apply(self, config: Config, certificate: Certificate) -> str | None:
+        """Take a new certificate; why it cannot be, None when it was."""
+        if self._https is None:
+            return None
+        try:
+            self._https.replace(certificate, config.tls.minimum_version.value)
+        except CertificateError as error:
+            return str(error)
+        return None
+
+    def drain(self) -> None:
+        """Stop accepting, finish requests under way, then let ``serve`` return."""
+        self._server.leave()
+
+
+def _uvicorn_config(app: Application, https: HttpsContext | None, drain_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whose X-Forwarded-For is believed is decided where it is used, by http.trusted_proxies.
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, int(drain_s * 0.7)),
+        h11_max_incomplete_event_size=HEAD_MAX_BYTES,
+        ssl_context_factory=None if https is None else lambda _config, _default: https.context,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signals, and asleep until something happens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.open: Final = asyncio.Event()
+        self._leaving: Final = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def leave(self) -> None:
+        self.should_exit = True
+        self._leaving.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.open.set()
+
+    async def main_loop(self) -> None:
+        # A tick a second for the Date header; uvicorn's own loop wakes ten times.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1.0)
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's HTTP/1.1 with a whole-head deadline: without it a peer that sends nothing holds a place for ever."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
