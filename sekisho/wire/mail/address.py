@@ -101,7 +101,8 @@ _ATEXT_8BIT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]"
 # In quotes: no angle bracket, though RFC 5322 allows it, so that no value has two; a backslash only where it is needed.
 _QUOTED_NAME = r'"(?:[\t !#-;=?-\[\]-~\x80-\xff]|\\["\\])*+"'
 # "." is no atom character, yet "John Q. Public" is written everywhere and read by all (RFC 5322 §4.1, obs-phrase).
-_PHRASE = rf"(?:{_ATEXT_8BIT}++|[\t .]++|{_QUOTED_NAME})*+"
+_WORD = rf"(?:{_ATEXT_8BIT}++|{_QUOTED_NAME})"
+_PHRASE = rf"(?:{_WORD}(?:{_WORD}|[\t .]++)*+)?+"
 # A quoted local part only for the few old mailboxes that need one ("john..doe", "john."); nothing in it is special.
 _FROM_ADDRESS = rf'({_DOT_ATOM}|"(?:{_ATEXT}|\.)++")@([A-Za-z0-9.-]++)'
 _FROM_COMMENT = r"\([\t !#-'*+./0-9=?A-Z^-z{|}~\[\]-]*+\)"

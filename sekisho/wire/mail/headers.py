@@ -131,9 +131,12 @@ def parse(block: bytes, *, fields_max: int = FIELDS_MAX) -> tuple[Field, ...] | 
 _FOLD_MARKS = (b" ", b"\t", b"")
 
 
+_SHOWN = bytes(octet if octet in _NAME_CHARACTERS else ord("?") for octet in range(256))
+
+
 def _shown(name: bytes) -> bytes:
     """Cut a name that may be anything to what an error text can carry."""
-    return bytes(octet for octet in name[:_NAME_SHOWN_MAX].lower() if octet in _NAME_CHARACTERS)
+    return name[:_NAME_SHOWN_MAX].rstrip(_WSP).lower().translate(_SHOWN)
 
 
 def find_duplicate(fields: Iterable[Field], single: Collection[bytes] = SINGLE) -> bytes | None:
