@@ -111,7 +111,8 @@ class Intake:
         identity = submission.identity
         fields = headers.parse(submission.header)
         if isinstance(fields, headers.HeaderFault):
-            return Refused(Reason.HEADER_MALFORMED, str(fields))
+            name = fields.name.decode("ascii")
+            return Refused(Reason.HEADER_MALFORMED, f"{name}: {fields.flaw.value}" if name else fields.flaw.value)
         from_domain = _from_domain(fields)
         if isinstance(from_domain, Refused):
             return from_domain

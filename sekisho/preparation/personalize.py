@@ -16,7 +16,7 @@ def header_for(header: bytes, personal_to: str) -> bytes:
     if isinstance(fields, headers.HeaderFault):
         message = "a stored header block was valid when it was accepted"
         raise TypeError(message)
-    to = headers.format_field("To", personal_to)
+    to = headers.format_field(b"To", personal_to.encode("ascii"))
     if not any(field.name == b"to" for field in fields):
         return header + to
     return b"".join(to if field.name == b"to" else field.raw for field in fields)

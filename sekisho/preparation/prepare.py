@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from sekisho.db import DatabaseUnavailable
 from sekisho.domains import SigningDomain
 from sekisho.ids import AccountId
 from sekisho.ports.clock import Clock
@@ -20,7 +22,7 @@ from sekisho.preparation.model import NotNow, Prepared, Ready
 from sekisho.preparation.personalize import header_for
 from sekisho.preparation.signing import SigningThreads
 from sekisho.preparation.verp import return_path
-from sekisho.queue.model import BodyFile, Delivery, Message
+from sekisho.queue.model import BodyFile, Delivery, Dropped, Message
 from sekisho.secret import Secret
 from sekisho.wire.dkim.canonical import BodyHash, body_hash
 from sekisho.wire.dkim.signature import sign
@@ -63,16 +65,16 @@ class SigningPreparer:
         hostname: str,
         verp_secret: Secret[bytes],
         clock: Clock,
-        unavailable: type[Exception],
+        deleted: Callable[[], Collection[AccountId]],
     ) -> None:
-        """``unavailable`` is what ``domains.lookup`` raises when the database cannot be read."""
+        """``deleted`` tells the subusers whose queued mail is to be dropped."""
         self._loop = asyncio.get_running_loop()
         self._domains = domains
         self._threads = threads
         self._hostname = hostname
         self._verp_secret = verp_secret
         self._clock = clock
-        self._unavailable = unavailable
+        self._deleted = deleted
         self._signed: OrderedDict[tuple[bytes, str], _Signed] = OrderedDict()
         self._lookups: set[asyncio.Task[None]] = set()
 
@@ -80,6 +82,9 @@ class SigningPreparer:
         """Begin; the future finishes on the loop."""
         message = delivery.message
         answer: asyncio.Future[Prepared] = self._loop.create_future()
+        if message.subuser_id is not None and message.subuser_id in self._deleted():
+            answer.set_result(Dropped("the subuser was deleted"))
+            return answer
         domain = self._domains.cached(message.account_id, message.subuser_id, message.from_domain)
         if domain is not None:
             self._sign(delivery, domain, answer)
@@ -93,7 +98,7 @@ class SigningPreparer:
         message = delivery.message
         try:
             domain = await self._domains.lookup(message.account_id, message.subuser_id, message.from_domain)
-        except self._unavailable:
+        except DatabaseUnavailable:
             _finish(answer, NotNow("the control database cannot be read"))
             return
         if domain is None or not domain.signers:

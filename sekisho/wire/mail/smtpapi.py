@@ -81,7 +81,7 @@ def parse(value: bytes) -> Instructions | Unsupported | BadAddress | Malformed:
     if (unknown := _unsupported(found)) is not None:
         return Unsupported(unknown)
     try:
-        categories, is_list = _categories(found.get("category", []))
+        categories, is_list = _categories(found.get("category", ""))
         to = _recipients(found.get("to", []))
         if isinstance(to, BadAddress):
             return to

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sekisho.wire.mail.address import parse_path
 
 from sekisho.ids import MessageId
 from sekisho.preparation.verp import return_path
 from sekisho.secret import Secret
+from sekisho.wire.mail.address import parse_path
 
 MESSAGE = MessageId(bytes(range(16)))
 

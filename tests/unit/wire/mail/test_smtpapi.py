@@ -94,7 +94,7 @@ def test_an_entry_that_is_no_address_is_named(text: str) -> None:
     [
         ('"Doe, Ann" <ann@example.com>', '"Doe, Ann" <ann@example.com>'),
         ("Doe, Ann <ann@example.com>", '"Doe, Ann" <ann@example.com>'),
-        ("Zoë <zoe@example.com>", "=?utf-8?b?Wm/Dqw==?= <zoe@example.com>"),
+        ("Zoë <zoe@example.com>", "=?utf-8?q?Zo=C3=AB?= <zoe@example.com>"),
         ("<ann@example.com>", "ann@example.com"),
     ],
 )

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from sekisho.domains import SigningDomain
+from sekisho.identity import Identity, KeyPolicy, Rate
+from sekisho.ids import AccountId, DomainId, KeyId, message_id_text
+from sekisho.queue.model import BodyFile, Delivery, NewMessage, Recipient
+from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
+from sekisho.refusal import Reason, Refused
+from sekisho.submission import INVALID_SMTPAPI, Accepted, Intake, Submission
+from sekisho.wire.mail.address import Mailbox
+
+NOW_MS = 1_790_000_000_000
+TRACE = b"Received: from client (unknown) by relay.test with ESMTPSA id 1; Mon, 21 Sep 2026 12:26:40 +0000\r\n"
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@dataclass
+class RecordingSpool:
+    """Answers at once, and keeps what it was given."""
+
+    answer: tuple[Delivery, ...] | Refused = ()
+    appended: list[NewMessage] = field(default_factory=list)
+
+    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+        self.appended.append(new)
+        future: asyncio.Future[tuple[Delivery, ...] | Refused] = asyncio.get_running_loop().create_future()
+        future.set_result(self.answer)
+        return future
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+        raise NotImplementedError
+
+    async def destinations(self) -> Sequence[DestinationDue]:
+        raise NotImplementedError
+
+    async def due(
+        self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
+    ) -> Sequence[Delivery]:
+        raise NotImplementedError
+
+
+class Domains:
+    """example.test signs for account 1."""
+
+    async def lookup(self, account_id: AccountId, subuser_id: AccountId | None, domain: str) -> SigningDomain | None:
+        if (account_id, subuser_id, domain) == (1, None, "example.test"):
+            return SigningDomain(DomainId(1), "example.test", None, ())
+        return None
+
+
+def identity(policy: KeyPolicy = KeyPolicy()) -> Identity:  # noqa: B008  # frozen
+    return Identity(AccountId(1), None, KeyId("k" * 22), frozenset({"mail.send"}), policy)
+
+
+def no_example_org(_identity: Identity, mailbox: Mailbox, _already: int) -> Refused | None:
+    return Refused(Reason.RECIPIENT_UNROUTABLE, mailbox.domain) if mailbox.domain == "example.org" else None
+
+
+HEADER = (
+    b"From: Ann <ann@example.test>\r\nTo: bob@example.com\r\nSubject: hi\r\n"
+    b"Date: Mon, 21 Sep 2026 12:26:40 +0000\r\nMessage-ID: <1@example.test>\r\n"
+)
+
+
+async def accept(
+    header: bytes = HEADER,
+    *,
+    spool: RecordingSpool | None = None,
+    recipients: tuple[str, ...] = ("bob@example.com",),
+    body: bytes | BodyFile = b"Hello.\r\n",
+    policy: KeyPolicy = KeyPolicy(),  # noqa: B008  # frozen
+) -> tuple[Accepted, tuple[Delivery, ...]] | Refused:
+    intake = Intake(
+        spool=spool or RecordingSpool(),
+        domains=Domains(),
+        bodies=Path("bodies"),
+        hostname="relay.test",
+        node=5,
+        clock=Clock(),
+        recipient=no_example_org,
+    )
+    return await intake.accept(
+        Submission(identity(policy), "ann@example.test", recipients, header, body, TRACE, eight_bit=False)
+    )
+
+
+async def accepted(header: bytes = HEADER, **more: object) -> NewMessage:
+    spool = RecordingSpool()
+    answer = await accept(header, spool=spool, **more)  # type: ignore[arg-type]
+
+    assert not isinstance(answer, Refused), answer
+    return spool.appended[0]
+
+
+async def test_through_unchanged_but_for_our_trace() -> None:
+    new = await accepted()
+
+    assert new.message.header == TRACE + HEADER
+    assert new.message.body == b"Hello.\r\n"
+    assert new.message.smtp_id == "<1@example.test>"
+    assert new.message.from_domain == "example.test"
+    assert new.message.mail_from == "ann@example.test"
+    assert new.recipients == (Recipient(0, "bob@example.com"),)
+    assert new.caps is None
+    assert new.dropped_reason == ""
+
+
+async def test_bcc_return_path_and_smtpapi_are_removed_and_nothing_else_moves() -> None:
+    new = await accepted(
+        b"X-Odd:   two  blanks \r\nBcc: secret@example.com,\r\n more@example.com\r\nReturn-Path: <x@y.example>\r\n"
+        b"X-SMTPAPI: {}\r\nX-SMTPAPI: again\r\n" + HEADER
+    )
+
+    assert new.message.header == TRACE + b"X-Odd:   two  blanks \r\n" + HEADER
+
+
+async def test_date_and_message_id_are_added_when_missing() -> None:
+    new = await accepted(b"From: ann@example.test\r\n")
+    text = message_id_text(new.message.id)
+
+    assert new.message.smtp_id == f"<{text}@relay.test>"
+    assert new.message.header == (
+        TRACE
+        + f"Message-ID: <{text}@relay.test>\r\n".encode()
+        + b"Date: Mon, 21 Sep 2026 14:13:20 +0000\r\nFrom: ann@example.test\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b"To: bob@example.com\r\n", Reason.FROM_MISSING),
+        (b"From: ann@example.test\r\nFrom: ann@example.test\r\n", Reason.FROM_MALFORMED),
+        (b"From: ann@example.test\r\nfrom: eve@evil.test\r\n", Reason.FROM_MALFORMED),
+        (b"From: ann@example.test, eve@evil.test\r\n", Reason.FROM_MALFORMED),
+        (b"From: group: ann@example.test;\r\n", Reason.FROM_MALFORMED),
+        (b"From: ann@example.test (<eve@evil.test>)\r\n", Reason.FROM_MALFORMED),
+        (b"From: eve@evil.test\r\n", Reason.FROM_UNVERIFIED),
+        (b"From: ann@sub.example.test\r\n", Reason.FROM_UNVERIFIED),
+        (b"From: ann@test\r\n", Reason.FROM_UNVERIFIED),
+        (b"From: ann@example.test\r\nSubject: a\r\nSubject: b\r\n", Reason.HEADER_DUPLICATE),
+        (b"From: ann@example.test\r\nno field\r\n", Reason.HEADER_MALFORMED),
+        (b"From : ann@example.test\r\n", Reason.HEADER_MALFORMED),
+        (b" From: ann@example.test\r\n", Reason.HEADER_MALFORMED),
+        (b"", Reason.FROM_MISSING),
+        (b"From: ann@example.test\r\n" + b"Received: x\r\n" * 101, Reason.MESSAGE_LOOP),
+        (b'From: ann@example.test\r\nX-SMTPAPI: {"sub": {}}\r\n', Reason.SMTPAPI_UNSUPPORTED),
+        (b'From: ann@example.test\r\nX-SMTPAPI: {"to": ["x"]}\r\n', Reason.RECIPIENT_MALFORMED),
+        (b'From: ann@example.test\r\nX-SMTPAPI: {"to": ["x@example.org"]}\r\n', Reason.RECIPIENT_UNROUTABLE),
+    ],
+)
+async def test_what_is_refused(header: bytes, reason: Reason) -> None:
+    spool = RecordingSpool()
+    answer = await accept(header, spool=spool)
+
+    assert isinstance(answer, Refused)
+    assert answer.reason is reason
+    assert spool.appended == []
+
+
+async def test_a_hundred_received_fields_are_no_loop() -> None:
+    await accepted(HEADER + b"Received: x\r\n" * 100)
+
+
+async def test_the_keys_own_list_of_domains_binds() -> None:
+    answer = await accept(policy=KeyPolicy(from_domains=frozenset({"other.test"})))
+
+    assert isinstance(answer, Refused)
+    assert answer.reason is Reason.FROM_NOT_ALLOWED
+
+
+async def test_smtpapi_to_replaces_the_envelope_with_own_copies() -> None:
+    new = await accepted(
+        HEADER + b'X-SMTPAPI: {"to": ["Cat <cat@example.com>",\r\n "dan@example.com"], "category": "c"}\r\n'
+    )
+
+    assert new.recipients == (
+        Recipient(0, "cat@example.com", "Cat <cat@example.com>"),
+        Recipient(1, "dan@example.com", "dan@example.com"),
+    )
+    assert new.message.categories == ("c",)
+
+
+async def test_smtpapi_to_is_bound_by_the_keys_recipient_limit() -> None:
+    answer = await accept(
+        HEADER + b'X-SMTPAPI: {"to": ["a@example.com", "b@example.com"]}\r\n', policy=KeyPolicy(max_recipients=1)
+    )
+
+    assert isinstance(answer, Refused)
+
+
+async def test_a_malformed_smtpapi_header_is_accepted_and_dropped() -> None:
+    new = await accepted(HEADER + b"X-SMTPAPI: {oops\r\n", policy=KeyPolicy(daily=1))
+
+    assert new.dropped_reason == INVALID_SMTPAPI
+    assert new.caps is None
+
+
+async def test_limits_are_handed_to_the_append_that_counts_them() -> None:
+    new = await accepted(policy=KeyPolicy(rate=Rate(5, 60), daily=100))
+
+    assert new.caps is not None
+    assert (new.caps.rate_count, new.caps.rate_window_s, new.caps.daily) == (5, 60, 100)
+
+
+async def test_a_repeated_recipient_gets_one_copy() -> None:
+    new = await accepted(recipients=("b@example.com", "a@example.com", "b@example.com"))
+
+    assert [recipient.address for recipient in new.recipients] == ["b@example.com", "a@example.com"]
+
+
+async def test_a_large_body_moves_into_the_spool_or_is_removed(tmp_path: Path) -> None:
+    file = tmp_path / "incoming"
+    file.write_bytes(b"x" * 10)
+    body = BodyFile(file, 10)
+
+    new = await accepted(body=body)
+
+    assert new.temporary_file == file
+    assert new.message.body == BodyFile(Path("bodies") / message_id_text(new.message.id), 10)
+    assert file.exists()
+
+    await accept(b"To: x@example.com\r\n", body=body)
+
+    assert not file.exists()
+
+
+async def test_a_full_disk_is_passed_on_and_leaves_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "incoming"
+    file.write_bytes(b"x")
+
+    answer = await accept(body=BodyFile(file, 1), spool=RecordingSpool(Refused(Reason.STORAGE_FULL)))
+
+    assert answer == Refused(Reason.STORAGE_FULL)
+    assert not file.exists()
