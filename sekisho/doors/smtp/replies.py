@@ -1,0 +1,112 @@
+"""How a refusal sounds in SMTP: one table from Reason to reply.
+
+The vendor's recorded texts (reference sheet §3-4) stand behind an enhanced code; where nothing is recorded the
+wording is the RFCs'.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from sekisho.ids import MessageId, message_id_text
+from sekisho.refusal import Reason, Refused
+from sekisho.wire.smtp.reply import Reply, printable, reply
+
+AUTHENTICATED: Final = reply(235, "2.7.0", "Authentication successful")
+SENDER_OK: Final = reply(250, "2.1.0", "Sender address accepted")
+RECIPIENT_OK: Final = reply(250, "2.1.5", "Recipient address accepted")
+
+TOO_MANY_CONNECTIONS: Final = reply(421, "4.7.0", "Too many connections, try again later")
+SHUTTING_DOWN: Final = reply(421, "4.3.2", "Service shutting down, closing connection")
+TIMEOUT: Final = reply(421, "4.4.2", "Timeout, closing connection")
+NO_MEMORY: Final = reply(421, "4.3.1", "Insufficient system resources, try again later")
+EXPELLED: Final = reply(421, "4.7.0", "Credentials are no longer valid, closing connection")
+OUR_FAULT: Final = reply(451, "4.3.0", "Requested action aborted: local error in processing")
+
+_DETAIL_KEPT_CHARS = 200
+
+
+class Stage(enum.Enum):
+    """Where in the dialogue the question was asked; a few reasons sound different there."""
+
+    AUTH = enum.auto()
+    TRANSACTION = enum.auto()
+
+
+_TABLE: Final[dict[Reason, Reply]] = {
+    Reason.AUTH_REQUIRED: reply(550, "5.7.1", "Unauthenticated senders not allowed"),
+    Reason.AUTH_BAD_USERNAME: reply(535, "5.7.8", "Authentication failed: Bad username / password"),
+    Reason.AUTH_BAD_KEY: reply(
+        535, "5.7.8", "Authentication failed: The provided authorization grant is invalid, expired, or revoked"
+    ),
+    # No text is recorded for a disabled account; it must not say more to a stranger than a revoked key does.
+    Reason.AUTH_DISABLED: reply(
+        535, "5.7.8", "Authentication failed: The provided authorization grant is invalid, expired, or revoked"
+    ),
+    Reason.AUTH_UNSCOPED: reply(550, "5.7.1", "Authenticated user is not authorized to send mail"),
+    Reason.AUTH_ADDRESS: reply(451, "4.7.1", "Authentication failed: Could not authenticate"),
+    Reason.AUTH_ENDED: EXPELLED,
+    Reason.AUTH_UNAVAILABLE: reply(454, "4.7.0", "Temporary authentication failure"),
+    Reason.AUTH_THROTTLED: reply(421, "4.7.0", "Too many failed logins, try again later"),
+    Reason.FROM_MISSING: reply(550, "5.7.1", "The message has no From header"),
+    Reason.FROM_MALFORMED: reply(550, "5.7.1", "The From header must be one field with one plain mailbox"),
+    Reason.FROM_UNVERIFIED: reply(
+        550,
+        "5.7.1",
+        "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved."
+        " Visit https://sendgrid.com/docs/for-developers/sending-email/sender-identity/ to see the Sender Identity"
+        " requirements",
+    ),
+    Reason.FROM_NOT_ALLOWED: reply(550, "5.7.1", "This key may not send from the domain of the From header"),
+    Reason.HEADER_MALFORMED: reply(554, "5.6.0", "Malformed message header"),
+    Reason.HEADER_DUPLICATE: reply(554, "5.6.0", "A header field that may stand once stands twice"),
+    Reason.MESSAGE_LOOP: reply(554, "5.4.6", "Too many hops"),
+    Reason.MESSAGE_TOO_LARGE: reply(552, "5.3.4", "Message size exceeds maximum permitted"),
+    Reason.SMTPAPI_UNSUPPORTED: reply(550, "5.6.0", "X-SMTPAPI is not supported in full"),
+    Reason.RECIPIENT_MALFORMED: reply(501, "5.1.3", "Bad recipient address syntax"),
+    Reason.RECIPIENT_LITERAL: reply(550, "5.1.2", "Recipients at addresses or local names are not accepted"),
+    Reason.RECIPIENT_UNROUTABLE: reply(451, "4.4.4", "No route to the recipient's domain"),
+    Reason.RECIPIENTS_TOO_MANY: reply(452, "4.5.3", "Too many recipients"),
+    Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded, try again later"),
+    Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded, try again tomorrow"),
+    Reason.STORAGE_FULL: reply(452, "4.3.1", "Insufficient system storage"),
+    Reason.STORAGE_UNAVAILABLE: reply(451, "4.3.0", "Requested action aborted: storage is not available"),
+}
+
+# Control data too old to trust (architecture §5): at AUTH 454, in an open session the session ends.
+_IN_TRANSACTION: Final[dict[Reason, Reply]] = {
+    Reason.AUTH_UNAVAILABLE: reply(421, "4.7.0", "Credentials cannot be checked now, closing connection"),
+    Reason.AUTH_BAD_KEY: EXPELLED,
+    Reason.AUTH_DISABLED: EXPELLED,
+    Reason.AUTH_ADDRESS: EXPELLED,
+}
+
+# The vendor closes behind these.
+_CLOSING: Final = frozenset({Reason.AUTH_ADDRESS})
+
+
+def to_smtp(refused: Refused, stage: Stage) -> Reply:
+    """Give the reply for a refusal."""
+    answer = _TABLE[refused.reason]
+    if stage is Stage.TRANSACTION:
+        answer = _IN_TRANSACTION.get(refused.reason, answer)
+    if not refused.detail or refused.reason not in _DETAILED:
+        return answer
+    detail = printable(refused.detail)[:_DETAIL_KEPT_CHARS].encode("ascii", "backslashreplace").decode("ascii")
+    return Reply(answer.code, answer.enhanced, (f"{answer.lines[0]}: {detail}",))
+
+
+# Where the vendor's text is recorded it stands alone; and a refused login is told nothing beyond its text.
+_DETAILED: Final = (
+    frozenset(Reason) - {reason for reason in Reason if reason.name.startswith("AUTH_")} - {Reason.FROM_UNVERIFIED}
+)
+
+
+def closes(refused: Refused, stage: Stage) -> bool:
+    """Tell whether the connection ends behind the reply."""
+    return stage is Stage.AUTH and refused.reason in _CLOSING
+
+
+def queued(message_id: MessageId) -> Reply:
+    return Reply(250, "2.0.0", (f"Ok: queued as {message_id_text(message_id)}",))
