@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 import signal
 import smtplib
 import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -16,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.judges import dkimpy_verifies, opendkim_verifies, signatures, zone
-from tests.acceptance.relay import Document, Relay, eventually, letter, run, submit
+from tests.acceptance.relay import Document, Relay, environment, eventually, letter, run, submit
 
 DEV = ("dev", "--smtp-port", "0", "--smtps-port", "0", "--http-port", "0", "--json", "--data")
 
@@ -123,6 +126,27 @@ def test_swaks_gets_through(dev: Dev, mechanism: str) -> None:
     assert done.returncode == 0, done.stdout
     accepted = next(line for line in done.stdout.splitlines() if "queued as" in line)
     assert b"Subject: by swaks" in dev.captured(accepted.rpartition(" ")[2])
+
+
+def example(start: str) -> str:
+    """The README's indented block that starts so."""
+    lines = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("    " + start))
+    block = itertools.takewhile(lambda line: line.startswith("    ") or not line, lines[first:])
+    return textwrap.dedent("\n".join(block))
+
+
+@pytest.mark.parametrize("start", ["import os, smtplib", "swaks"])
+def test_the_readme_s_examples_work_as_printed(dev: Dev, start: str) -> None:
+    code = example(start).replace("2525", str(dev.relay.port()))
+    command = [sys.executable, "-c", code] if start != "swaks" else ["sh", "-c", code]
+    if start == "swaks" and shutil.which("swaks") is None:
+        pytest.skip("swaks is not installed")
+    before = len(dev.run("captured", "list")["captured"])
+    env = environment() | {"KEY": dev.key, "CA": dev.relay.ready["ca_file"]}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    eventually(lambda: len(dev.run("captured", "list")["captured"]) == before + 1, "the example's mail")
 
 
 def test_without_a_key_nothing_is_relayed(dev: Dev) -> None:
