@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -15,7 +15,18 @@ from sekisho.events.record import decode
 from sekisho.events.tables import BLOCKED, event, event_day, event_unreadable, mover_mark
 from sekisho.queue.model import BounceType
 
-__all__ = ["EVERYTHING", "Moved", "Selection", "Stored", "Unreadable", "append_batch", "latest", "mark", "read"]
+__all__ = [
+    "EVERYTHING",
+    "Moved",
+    "Page",
+    "Selection",
+    "Stored",
+    "Unreadable",
+    "append_batch",
+    "before_last",
+    "mark",
+    "read",
+]
 
 _DAY_MS: Final = 86_400_000
 _ERROR_MAX: Final = 500
@@ -47,6 +58,14 @@ class Stored:
 
     seq: int
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in order of arrival, and the position to read on from: nothing up to it is left to be seen."""
+
+    events: Sequence[Stored]
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +104,34 @@ def mark(database: Database, spool: str) -> int:
         return _mark(connection, spool) or 0
 
 
-def read(database: Database, after: int, limit: int, selection: Selection = EVERYTHING) -> Sequence[Stored]:
+def read(database: Database, after: int, limit: int, selection: Selection = EVERYTHING) -> Page:
     """Read up to ``limit`` events behind position ``after``, in order of arrival."""
-    query = _selected(selection).where(event.c.seq > after).order_by(event.c.seq).limit(limit)
+    query = _selected(sa.select(event.c.seq, event.c.payload), selection)
     with database.connect() as connection:
-        return [Stored(row.seq, decode(row.payload)) for row in connection.execute(query)]
+        found = connection.execute(query.where(event.c.seq > after).order_by(event.c.seq).limit(limit)).all()
+        # Everything up to the end was looked at, unless the page was too small for it.
+        position = found[-1].seq if len(found) == limit else max(after, _end(connection))
+    return Page([Stored(row.seq, decode(row.payload)) for row in found], position)
 
 
-def latest(database: Database, limit: int, selection: Selection = EVERYTHING) -> tuple[Sequence[Stored], int]:
-    """Read the newest ``limit`` events, oldest first, and the position behind the store's very last one."""
-    query = _selected(selection).order_by(event.c.seq.desc()).limit(limit)
+def before_last(database: Database, count: int, selection: Selection = EVERYTHING) -> int:
+    """Find the position behind which the newest ``count`` events lie."""
+    query = _selected(sa.select(event.c.seq), selection).order_by(event.c.seq.desc())
     with database.connect() as connection:
-        end = connection.execute(sa.select(sa.func.max(event.c.seq))).scalar() or 0
-        found = [Stored(row.seq, decode(row.payload)) for row in connection.execute(query)]
-    return found[::-1], end
+        if count == 0:
+            return _end(connection)
+        first = connection.execute(query.limit(1).offset(count - 1)).scalar()
+    return 0 if first is None else first - 1
 
 
-def _selected(selection: Selection) -> sa.Select[tuple[int, bytes]]:
-    query = sa.select(event.c.seq, event.c.payload)
+def _end(connection: sa.Connection) -> int:
+    return connection.execute(sa.select(sa.func.max(event.c.seq))).scalar() or 0
+
+
+_Query = TypeVar("_Query", bound=sa.Select[Any])
+
+
+def _selected(query: _Query, selection: Selection) -> _Query:
     if selection.account_id is not None:
         query = query.where(event.c.account_id == selection.account_id)
     if selection.subuser_id is not None:

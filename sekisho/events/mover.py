@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from sekisho.db import Database, Watch
+from sekisho.db import Database
 from sekisho.events import log
 from sekisho.events.log import Moved, Unreadable
 from sekisho.events.record import NotAnEvent, decode
@@ -97,8 +97,9 @@ def exclusive(lock_path: Path) -> Iterator[bool]:
 class Mover:
     """Moves in a thread of its own, for as long as the process lives.
 
-    Looks at the spool's version every 200 ms; what comes within that time goes as one batch. Errors are logged once
-    and tried again, ever more slowly: while nothing can be moved, events wait in the outbox.
+    Looks into the outbox every 200 ms: on an empty one that costs no more than asking whether it changed, and a spool
+    that must be recovered is let go of at once. Errors are tried again, ever more slowly: while nothing can be moved,
+    events wait in the outbox.
     """
 
     def __init__(
@@ -155,17 +156,12 @@ class Mover:
 
     def _follow(self) -> Iterator[None]:
         """Move while it goes well; yields after each success."""
-        with (
-            contextlib.closing(Watch(self._spool_path)) as watch,
-            contextlib.closing(self._open_outbox()) as outbox,
-        ):
-            more = False
+        with contextlib.closing(self._open_outbox()) as outbox:
             while not self._stopping.is_set():
-                if watch.changed() or more:
-                    # A full batch: more is waiting. A smaller one: what comes in the next 200 ms goes together.
-                    more = move_batch(outbox, self._database, self._now_ms()) >= BATCH_MAX
+                moved = move_batch(outbox, self._database, self._now_ms())
                 yield
-                if not more:
+                # A full batch: more is waiting. A smaller one: what comes in the next 200 ms goes together.
+                if moved < BATCH_MAX:
                     self._stopping.wait(self._poll_s)
 
 

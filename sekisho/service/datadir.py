@@ -40,7 +40,8 @@ class DataDir:
 
     @property
     def spool(self) -> Path:
-        return self.path / "spool.db"
+        """A directory: the spool's database, its large bodies and its locks."""
+        return self.path / "spool"
 
     @property
     def master_key(self) -> Path:

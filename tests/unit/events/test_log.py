@@ -36,7 +36,7 @@ def numbered(*settlements: Settlement, first_seq: int = 1) -> list[Moved | Unrea
 
 
 def stored(database: Database) -> Sequence[tuple[str, int]]:
-    return [(found.event.kind, found.event.attempt) for found in log.read(database, 0, 1000)]
+    return [(found.event.kind, found.event.attempt) for found in log.read(database, 0, 1000).events]
 
 
 def counts(database: Database) -> dict[tuple[int, int, int, str], int]:
@@ -165,32 +165,45 @@ def filled(database: Database) -> Database:
     ],
 )
 def test_events_are_selected_by_what_they_belong_to(filled: Database, selection: Selection, seqs: list[int]) -> None:
-    assert [found.seq for found in log.read(filled, 0, 100, selection)] == seqs
-    found, end = log.latest(filled, 100, selection)
-    assert ([one.seq for one in found], end) == (seqs, 6)
+    page = log.read(filled, 0, 100, selection)
+    assert ([found.seq for found in page.events], page.position) == (seqs, 6)
 
 
 def test_reading_goes_on_behind_a_position(filled: Database) -> None:
-    position, seen = 0, []
-    while found := log.read(filled, position, 4):
-        seen += [one.seq for one in found]
-        position = found[-1].seq
-    assert seen == [1, 2, 3, 4, 5, 6]
+    seen, position = [], 0
+    for _ in range(3):
+        page = log.read(filled, position, 4)
+        position = page.position
+        seen.append([one.seq for one in page.events])
+    assert (seen, position) == ([[1, 2, 3, 4], [5, 6], []], 6)
+    assert log.read(filled, 99, 4) == log.Page([], 99)
 
 
-def test_the_latest_come_oldest_first(filled: Database) -> None:
-    found, end = log.latest(filled, 2)
-    assert [one.seq for one in found] == [5, 6]
-    assert end == 6
-    assert log.latest(filled, 2, Selection(account_id=9)) == ([], 6)
+@pytest.mark.parametrize(
+    ("count", "selection", "position"),
+    [
+        (2, Selection(), 4),
+        (6, Selection(), 0),
+        (7, Selection(), 0),
+        (0, Selection(), 6),
+        (2, Selection(account_id=1), 2),
+        (1, Selection(kind=EventKind.PROCESSED), 4),
+        (1, Selection(account_id=9), 0),
+        (0, Selection(account_id=9), 6),
+    ],
+)
+def test_the_newest_lie_behind_a_position(filled: Database, count: int, selection: Selection, position: int) -> None:
+    assert log.before_last(filled, count, selection) == position
+    assert len(log.read(filled, position, 100, selection).events) in {count, 6, 0}
 
 
-def test_the_latest_of_an_empty_store_are_none(database: Database) -> None:
-    assert log.latest(database, 5) == ([], 0)
+def test_an_empty_store_has_no_newest(database: Database) -> None:
+    assert log.before_last(database, 5) == 0
+    assert log.read(database, 0, 5) == log.Page([], 0)
 
 
 def test_a_position_is_never_given_twice(filled: Database) -> None:
     with filled.begin() as tx:
         tx.execute(sa.delete(event))
     log.append_batch(filled, "spool-9", numbered(settled()))
-    assert [found.seq for found in log.read(filled, 0, 10)] == [7, 8]
+    assert [found.seq for found in log.read(filled, 0, 10).events] == [7, 8]
