@@ -16,12 +16,12 @@ from typing import Any
 import structlog
 
 from sekisho.doors.smtp import replies
-from sekisho.doors.smtp.admission import Admission, SharedCounts
+from sekisho.doors.smtp.admission import Admission, SharedCounts, plain_address
 from sekisho.doors.smtp.bounds import Limits
 from sekisho.doors.smtp.memory import SessionMemory
-from sekisho.doors.smtp.session import Connection, Gate, Premises
+from sekisho.doors.smtp.session import Connection, Gate, Premises, tls_failure
 from sekisho.doors.smtp.spill import clear
-from sekisho.identity import Identity
+from sekisho.identity import Identity, IPAddress
 from sekisho.ports.clock import Clock
 
 log = structlog.get_logger()
@@ -56,7 +56,8 @@ class Listener:
         """``spill_directory`` is this worker's alone: ``start`` empties it. ``counts`` is the host's."""
         self._sockets = sockets
         self._clock = clock
-        self._servers: list[asyncio.Server] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._arriving: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -85,10 +86,10 @@ class Listener:
         """Accept from now on."""
         await asyncio.to_thread(clear, self._premises.spill_directory)
         self._sweeper = asyncio.create_task(self._sweep(), name="smtp sweeper")
-        loop = asyncio.get_running_loop()
-        for bound, mode in self._sockets:
-            factory = self._factory(implicit_tls=mode is TlsMode.IMPLICIT)
-            self._servers.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG))
+        for listening, mode in self._sockets:
+            listening.setblocking(False)
+            listening.listen(_BACKLOG)
+            self._accepting.append(asyncio.create_task(self._accept(listening, mode), name="smtp accept"))
 
     def apply(self, limits: Limits) -> None:
         """Put new limits in force: for new sessions in full, for open ones from their next step as far as time goes."""
@@ -110,8 +111,7 @@ class Listener:
 
     async def drain(self, deadline_s: float) -> None:
         """Stop accepting, end idle sessions with 421, let transactions finish; cut what is left in the end."""
-        for server in self._servers:
-            server.close()
+        await self._stop_accepting()
         for connection in tuple(self._connections):
             connection.end(replies.SHUTTING_DOWN, at_once=True, why="drained")
         with contextlib.suppress(TimeoutError):
@@ -121,8 +121,7 @@ class Listener:
 
     async def stop(self) -> None:
         """Cut everything. What was handed to the gate is still waited for: it may be on disk already."""
-        for server in self._servers:
-            server.close()
+        await self._stop_accepting()
         for connection in tuple(self._connections):
             connection.abort()
         await self._empty.wait()
@@ -131,26 +130,72 @@ class Listener:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
-        self._servers.clear()
+            self._sweeper = None
 
-    def _factory(self, *, implicit_tls: bool) -> Callable[[], Connection]:
-        def make() -> Connection:
-            connection = Connection(self._premises, implicit_tls=implicit_tls)
-            self._connections.add(connection)
-            self._empty.clear()
-            return connection
+    async def _stop_accepting(self) -> None:
+        stopping = [*self._accepting, *self._arriving]
+        for task in stopping:
+            task.cancel()
+        if stopping:
+            await asyncio.wait(stopping)
+        for listening, _ in self._sockets:
+            listening.close()
+        self._accepting.clear()
 
-        return make
+    async def _accept(self, listening: socket.socket, mode: TlsMode) -> None:
+        # Not loop.create_server: with implicit TLS it would tell us of a client only after the handshake, and
+        # connections that never finish one would be counted by nobody.
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, peer = await loop.sock_accept(listening)
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                # EMFILE and its kin: the client stays in the backlog, and we do not spin.
+                log.warning("cannot accept", error=str(error))
+                await asyncio.sleep(_TICK_S)
+                continue
+            address = plain_address(peer[0])
+            if self._premises.admission.connect(address):
+                task = self._spawn(self._arrive(accepted, address, mode))
+                self._arriving.add(task)
+                task.add_done_callback(self._arriving.discard)
+            else:
+                _turn_away(accepted, mode)
+
+    async def _arrive(self, accepted: socket.socket, address: IPAddress, mode: TlsMode) -> None:
+        connection = Connection(self._premises, address)
+        self._connections.add(connection)
+        self._empty.clear()
+        implicit, limits = mode is TlsMode.IMPLICIT, self._premises.limits
+        try:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self._premises.tls if implicit else None,
+                ssl_handshake_timeout=limits.handshake_s if implicit else None,
+                ssl_shutdown_timeout=limits.linger_s if implicit else None,
+            )
+        except OSError as error:
+            accepted.close()
+            connection.over(tls_failure(error))
+        except BaseException:
+            accepted.close()
+            connection.over("stopped")
+            raise
 
     def _over(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -169,6 +214,13 @@ class Listener:
                     # One broken session must not keep the others from being watched.
                     log.exception("session not checked")
                     connection.abort()
+
+
+def _turn_away(accepted: socket.socket, mode: TlsMode) -> None:
+    with accepted, contextlib.suppress(OSError):
+        accepted.setblocking(False)
+        if mode is TlsMode.STARTTLS:  # inside TLS it could not be read
+            accepted.send(bytes(replies.TOO_MANY_CONNECTIONS))
 
 
 def raise_descriptor_limit() -> int:

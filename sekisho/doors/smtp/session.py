@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, cast
 import structlog
 
 from sekisho.doors.smtp import replies
-from sekisho.doors.smtp.admission import Admission, plain_address
+from sekisho.doors.smtp.admission import Admission
 from sekisho.doors.smtp.bounds import Limits
 from sekisho.doors.smtp.line import SessionLine, date_text
 from sekisho.doors.smtp.memory import SessionMemory
@@ -52,6 +52,11 @@ log = structlog.get_logger()
 NEVER: Final = float("inf")
 
 
+def tls_failure(error: OSError) -> str:
+    """Name what went wrong in a handshake, for the log."""
+    return f"TLS: {getattr(error, 'reason', None) or type(error).__name__}"
+
+
 class Gate(Protocol):
     """The decisions behind the door. The synchronous ones answer from memory; none raises for what a client did."""
 
@@ -81,7 +86,7 @@ class Premises:
     limits: Limits
     session_limits: SessionLimits
     tls: ssl.SSLContext
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], object]
     """Runs a task that the listener owns and waits for."""
     over: Callable[[Connection], None]
     """A connection is gone."""
@@ -99,9 +104,10 @@ _QUESTION: Final = 8
 class Connection(asyncio.Protocol):
     """One client, from accept to close."""
 
-    def __init__(self, premises: Premises, *, implicit_tls: bool) -> None:
+    def __init__(self, premises: Premises, address: IPAddress) -> None:
+        """``address`` was admitted: it is given back when the connection is over."""
         self._premises = premises
-        self._implicit_tls = implicit_tls
+        self.address = address
         self._transport: asyncio.Transport | None = None
         self._core: ServerSession | None = None
         self._hold = 0
@@ -116,8 +122,7 @@ class Connection(asyncio.Protocol):
         self._recipients: list[str] = []
         self._id = secrets.token_hex(8)
         self._line = SessionLine()
-        self._counted = False
-        self.address: IPAddress | None = None
+        self._is_over = False
         self.identity: Identity | None = None
         self.deadline_s = NEVER
         self.connected_s = premises.clock.monotonic()
@@ -125,23 +130,12 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """With implicit TLS: when the handshake is done."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        if not peer:  # gone already
-            self._transport.abort()
-            return
-        self.address = plain_address(peer[0])
-        if not self._premises.admission.connect(self.address):
-            if not self._implicit_tls:  # inside TLS nobody could read it
-                self._transport.write(bytes(replies.TOO_MANY_CONNECTIONS))
-            self._line.ended = "too many connections"
-            self._close()
-            return
-        self._counted = True
-        if self._implicit_tls:
-            self._start_tls()
-        else:
-            self._begin(tls=False)
+        self._core = ServerSession(
+            self._premises.hostname, self._premises.session_limits, tls=self._note_tls(self._transport)
+        )
+        self._pump()
 
     def data_received(self, data: bytes) -> None:
         if self._core is not None:
@@ -159,17 +153,21 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._transport is None:
+        self.over("hung up" if exc is None else "connection lost")
+
+    def over(self, why: str) -> None:
+        """Give everything back, once; ``why`` counts if nothing better is known."""
+        if self._is_over:
             return
+        self._is_over = True
         self._transport = None
         premises = self._premises
         premises.memory.forget(self)
-        if self._counted and self.address is not None:
-            premises.admission.disconnect(self.address)
+        premises.admission.disconnect(self.address)
         if self.identity is not None:
             premises.admission.leave(self.identity.key_id)
         self._drop_spill()
-        self._line.ended = self._line.ended or ("hung up" if exc is None else "connection lost")
+        self._line.ended = self._line.ended or why
         self._write_line()
         premises.over(self)
 
@@ -218,8 +216,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut."""
+        self._line.ended = self._line.ended or "stopped"
         if self._transport is not None:
-            self._line.ended = self._line.ended or "stopped"
             self._transport.abort()
 
     def proceed(self) -> None:
@@ -231,10 +229,6 @@ class Connection(asyncio.Protocol):
             self._set_hold(_MEMORY, on=False)
 
     # The dialogue.
-
-    def _begin(self, *, tls: bool) -> None:
-        self._core = ServerSession(self._premises.hostname, self._premises.session_limits, tls=tls)
-        self._pump()
 
     def _pump(self) -> None:
         core, transport = self._core, self._transport
@@ -302,8 +296,6 @@ class Connection(asyncio.Protocol):
 
     async def _log_in(self, username: bytes, password: Secret[bytes]) -> None:
         premises, address = self._premises, self.address
-        if address is None:
-            return
         began_s = premises.clock.monotonic()
         try:
             async with asyncio.timeout(premises.limits.login_check_s):
@@ -447,21 +439,26 @@ class Connection(asyncio.Protocol):
                 ssl_shutdown_timeout=self._premises.limits.linger_s,
             )
         except OSError as error:  # ssl.SSLError is one; all are the peer's doing
-            self._line.ended = self._line.ended or f"TLS: {getattr(error, 'reason', None) or type(error).__name__}"
-            secured = None
-        if secured is None or self._transport is None:
             transport.abort()
             # The transport belonged to the handshake: nobody else tells us that it is gone.
-            self.connection_lost(None)
+            self.over(tls_failure(error))
+            return
+        if secured is None or self._is_over:
+            transport.abort()
+            self.over("stopped")
             return
         self._transport = secured
-        secure = secured.get_extra_info("ssl_object")
-        self._line.tls_version, self._line.tls_cipher = secure.version() or "", secure.cipher()[0]
-        if self._core is None:
-            self._begin(tls=True)
-        else:
+        self._note_tls(secured)
+        if self._core is not None:
             self._core.tls_started()
             self._pump()
+
+    def _note_tls(self, transport: asyncio.Transport) -> bool:
+        secure = transport.get_extra_info("ssl_object")
+        if secure is None:
+            return False
+        self._line.tls_version, self._line.tls_cipher = secure.version() or "", secure.cipher()[0]
+        return True
 
     # Deadlines, memory, closing.
 
