@@ -25,6 +25,8 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DATE_TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_LAST_MS: Final = 253_402_300_799_000
+"""9999-12-31T23:59:59Z: a later moment could not be printed again."""
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 
@@ -110,6 +112,9 @@ def _moment(text: str, now_ms: int) -> int:
         moment_ms = now_ms + int(found[1]) * _UNIT_S[found[2]] * 1000
     else:
         moment_ms = _date_time_ms(text)
+    if moment_ms > _LAST_MS:
+        message = f"--expires {text!r} is after the year 9999; leave it out for a key that does not expire"
+        raise _Unreadable(message)
     if moment_ms <= now_ms:
         message = f"--expires {text!r} is not in the future"
         raise _Unreadable(message)

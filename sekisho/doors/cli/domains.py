@@ -234,8 +234,9 @@ def _result(finding: Finding) -> dict[str, object]:
 
 
 def _records(claim: Domain) -> str:
-    rows = [(record.host, record.type.upper(), record.data, record.seen) for record in claim.records]
-    return table(("HOST", "TYPE", "DATA", "SEEN"), rows)
+    # The data last: a terminal may break the long lines without tearing the columns apart.
+    rows = [(record.seen, record.type.upper(), record.host, record.data) for record in claim.records]
+    return table(("SEEN", "TYPE", "HOST", "DATA"), rows)
 
 
 def _state(claim: Domain) -> str:

@@ -216,4 +216,10 @@ def _document(key: ApiKey, whose: Mapping[AccountId, str], now: int) -> dict[str
 def _line(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "-"
-    return "-" if value is None else str(value)
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from sekisho import audit
+from sekisho.audit import By
+from tests.fakes.control import open_control
+
+
+def test_a_row_says_who_what_whose_and_when(tmp_path: Path) -> None:
+    database = open_control(tmp_path)
+    with database.begin() as tx:
+        audit.record(
+            tx,
+            by=By("operator:me", 17),
+            action="key.create",
+            account_id=3,
+            subject="an id",
+            details={"scopes": ["b", "a"], "name": "é", "limit": None},
+        )
+    with database.connect() as tx:
+        row = tx.execute(sa.select(audit.audit)).one()
+    assert (row.actor, row.at_ms, row.action, row.account_id, row.subject) == (
+        "operator:me",
+        17,
+        "key.create",
+        3,
+        "an id",
+    )
+    assert json.loads(row.details) == {"limit": None, "name": "é", "scopes": ["b", "a"]}
+
+
+def test_a_change_that_fails_leaves_no_row(tmp_path: Path) -> None:
+    database = open_control(tmp_path)
+    with pytest.raises(ZeroDivisionError), database.begin() as tx:
+        audit.record(tx, by=By("me", 1), action="a.b", account_id=None, subject="")
+        raise ZeroDivisionError
+    with database.connect() as tx:
+        assert tx.execute(sa.select(sa.func.count()).select_from(audit.audit)).scalar_one() == 0
