@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from sekisho.doors.cli.app import app
 
+from sekisho.doors.cli.app import app
 from sekisho.doors.smtp import bounds
 from sekisho.doors.smtp.replies import Stage, to_smtp
 from sekisho.refusal import Reason, Refused
