@@ -88,17 +88,28 @@ class Turn:
         self._write = FileLock(layout.write_lock)
         self._wait_s = wait_s
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
+        """Wait for our turn.
+
+        Raises:
+            LockTimeoutError: another process does not let go of it.
+        """
         wait_for(self._next.try_exclusive, self._next, self._wait_s)
         try:
             wait_for(self._write.try_exclusive, self._write, self._wait_s)
         finally:
             self._next.release()
 
+    def release(self) -> None:
+        self._write.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._write.release()
+        self.release()
 
     def close(self) -> None:
         self._next.close()

@@ -1,0 +1,312 @@
+"""What operators see of a spool and do to it, beside a running server or without one.
+
+Changes are made in small transactions of their own, in turn with everybody else's, so that a change to a million
+deliveries stops nobody. Each leaves a row that running workers notice (watch.py).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from sekisho.ids import MessageId
+from sekisho.ports.clock import Clock
+from sekisho.queue import recovery, schema, transaction
+from sekisho.queue.layout import Layout
+from sekisho.queue.locks import Turn
+from sekisho.queue.model import BodyFile, Delivery, Dropped, Message, Recipient
+from sekisho.queue.records import read_envelope
+from sekisho.queue.schema import RECIPIENT_BITS
+from sekisho.queue.selection import Selection
+from sekisho.queue.spool import Settlement
+from sekisho.queue.transaction import Numbers
+from sekisho.queue.watch import ChangeKind, SpoolSuspectError
+
+DROPPED_BY_OPERATOR: Final = "dropped by operator"
+
+_CHUNK: Final = 500
+"""Deliveries per transaction: some milliseconds of everybody's time."""
+
+_WAL_PAGES: Final = 8000
+_CHANGES_KEPT_MS: Final = 600_000
+"""Workers look five times a second; whoever has not looked for ten minutes has nothing in memory."""
+
+_MASK: Final = (1 << RECIPIENT_BITS) - 1
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+Encode = Callable[[Settlement], Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationStatus:
+    """One destination's part of the queue."""
+
+    destination: str
+    count: int
+    held: int
+    """Held by an operator, by id."""
+    oldest_ms: int
+    next_ms: int | None
+    """None: all of it is held."""
+    last_reply: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedDelivery:
+    """One delivery, for people."""
+
+    row: int
+    message_id: MessageId
+    index: int
+    address: str
+    account: int
+    sender: int
+    key: str
+    accepted_ms: int
+    due_ms: int
+    attempts: int
+    held: int
+    """1: by an operator, by id."""
+    reply: str | None
+    status: str | None
+    tried_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """One message, for people: the envelope, how large it is, and what is left of it."""
+
+    message: Message
+    """Without its content."""
+    size_bytes: int
+    deliveries: tuple[QueuedDelivery, ...]
+
+
+_QUEUED: Final = (
+    "SELECT delivery.row, message.id, delivery.row & ?, address, account, sender, key, accepted_ms, due_ms, attempts,"
+    " held, reply, status, tried_ms FROM delivery JOIN message ON message.row = delivery.row >> ?"
+)
+
+
+class Operator:
+    """An open spool, for one command; synchronous."""
+
+    def __init__(self, directory: Path, *, clock: Clock, encode: Encode) -> None:
+        """Open the spool, making or recovering it when no server does.
+
+        Raises:
+            LockTimeoutError, SpoolTooNewError: as ``recovery.enter``.
+        """
+        self._layout = Layout(directory)
+        self._clock = clock
+        self._encode = encode
+        self._usage, self.report = recovery.enter(self._layout, clock.now_ms())
+        try:
+            self._connection = schema.connect(self._layout.database, wal_pages=_WAL_PAGES)
+        except BaseException:
+            self._usage.close()
+            raise
+        self._turn = Turn(self._layout)
+
+    def close(self) -> None:
+        self._connection.close()
+        self._turn.close()
+        self._usage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Seeing
+
+    def status(self) -> tuple[DestinationStatus, ...]:
+        """Sum up the queue by destination, the longest first."""
+        replies: dict[str, str] = {
+            destination: reply
+            # SQLite: with max(), the bare column comes from the row that has the maximum.
+            for destination, reply, _ in self._connection.execute(
+                "SELECT destination, reply, max(tried_ms) FROM delivery WHERE tried_ms IS NOT NULL GROUP BY destination"
+            )
+        }
+        return tuple(
+            DestinationStatus(destination, count, held, oldest_ms, next_ms, replies.get(destination))
+            for destination, count, held, oldest_ms, next_ms in self._connection.execute(
+                "SELECT destination, count(*) AS deliveries, sum(held), min(accepted_ms),"
+                " min(CASE WHEN held = 0 THEN due_ms END)"
+                " FROM delivery GROUP BY destination ORDER BY deliveries DESC, destination"
+            )
+        )
+
+    def list(self, selection: Selection, limit: int) -> tuple[QueuedDelivery, ...]:
+        """List deliveries, oldest message first."""
+        conditions, arguments = selection.conditions()
+        statement = f"{_QUEUED} WHERE {conditions} ORDER BY delivery.row LIMIT ?"
+        found = self._connection.execute(statement, (_MASK, RECIPIENT_BITS, *arguments, limit))
+        return tuple(QueuedDelivery(*columns) for columns in found)
+
+    def show(self, message_id: MessageId) -> QueuedMessage | None:
+        """Show one message with all that is left of it; None when it is not (or no longer) in the queue."""
+        found = self._connection.execute(
+            "SELECT envelope, length(header) + 2 + coalesce(body_size, length(body)) FROM message WHERE id = ?",
+            (message_id,),
+        ).fetchone()
+        if found is None:
+            return None
+        envelope, size_bytes = found
+        deliveries = self.list(Selection(message_id), _MASK + 1)
+        return QueuedMessage(read_envelope(message_id, envelope), size_bytes, deliveries)
+
+    # Doing
+
+    def retry(self, selection: Selection) -> int:
+        """Make deliveries due now; how many were not already. What is held stays held."""
+        now_ms = self._clock.now_ms()
+
+        def due(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
+            cursor.executemany("UPDATE delivery SET due_ms = ? WHERE row = ?", [(now_ms, row) for row in rows])
+
+        return self._change(selection, f"due_ms > {now_ms}", ChangeKind.DUE, due)
+
+    def hold(self, selection: Selection) -> int:
+        """Keep deliveries from being attempted until released; how many were not held already."""
+        return self._change(selection, "held = 0", ChangeKind.HELD, _set_held(1))
+
+    def release(self, selection: Selection) -> int:
+        """Let held deliveries go on, at the time they are due; how many were held."""
+        return self._change(selection, "held = 1", ChangeKind.RELEASED, _set_held(0))
+
+    def drop(self, selection: Selection) -> int:
+        """End deliveries as dropped, each with its event; how many."""
+        ended: list[Path] = []
+
+        def drop(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
+            ended.extend(self._drop(cursor, rows))
+
+        count = 0
+        try:
+            count = self._change(selection, "1", ChangeKind.DROPPED, drop)
+        finally:
+            for path in ended:
+                with suppress(OSError):  # swept at the next start
+                    path.unlink()
+        return count
+
+    def _change(
+        self,
+        selection: Selection,
+        state: str,
+        kind: ChangeKind,
+        action: Callable[[sqlite3.Cursor, Sequence[int]], None],
+    ) -> int:
+        """Do ``action`` to all selected deliveries in ``state``, in order and in pieces."""
+        conditions, arguments = selection.conditions()
+        statement = (
+            f"SELECT row, destination FROM delivery WHERE {conditions} AND {state} AND row > ? ORDER BY row LIMIT ?"  # noqa: S608
+        )
+        after, count = -1, 0
+        while True:
+            with self._transaction() as cursor:
+                found = cursor.execute(statement, (*arguments, after, _CHUNK)).fetchall()
+                if found:
+                    rows = [row for row, _ in found]
+                    action(cursor, rows)
+                    self._tell(cursor, kind, rows, sorted({destination for _, destination in found}))
+            count += len(found)
+            if len(found) < _CHUNK:
+                return count
+            after = found[-1][0]
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection, self._turn, self._layout)
+
+    def _tell(self, cursor: sqlite3.Cursor, kind: ChangeKind, rows: Sequence[int], destinations: Sequence[str]) -> None:
+        now_ms = self._clock.now_ms()
+        cursor.execute("DELETE FROM change WHERE at_ms < ?", (now_ms - _CHANGES_KEPT_MS,))
+        cursor.execute(
+            "INSERT INTO change (at_ms, kind, rows, destinations) VALUES (?, ?, ?, ?)",
+            (now_ms, kind.value, _pack(rows), _pack(destinations)),
+        )
+
+    def _drop(self, cursor: sqlite3.Cursor, rows: Sequence[int]) -> Sequence[Path]:
+        events: list[bytes] = []
+        ended: dict[int, BodyFile | None] = {}
+        now_ms = self._clock.now_ms()
+        for settlement in self._droppings(cursor, rows, ended, now_ms):
+            cursor.execute(transaction.FINISH, (settlement.delivery.row, settlement.delivery.attempts))
+            events += self._encode(settlement)
+        numbers = Numbers.read(cursor)
+        cursor.executemany(transaction.INSERT_EVENT, numbers.number(events))
+        numbers.write(cursor)
+        return transaction.end_messages(cursor, ended)
+
+    def _droppings(
+        self, cursor: sqlite3.Cursor, rows: Sequence[int], ended: dict[int, BodyFile | None], now_ms: int
+    ) -> Iterator[Settlement]:
+        """Make the settlements; the messages come without their content, of which events say nothing."""
+        messages: dict[int, Message] = {}
+        outcome = Dropped(DROPPED_BY_OPERATOR)
+        for row in rows:
+            number = row >> RECIPIENT_BITS
+            if number not in messages:
+                message_id, envelope, name, size = cursor.execute(
+                    "SELECT id, envelope, body_file, body_size FROM message WHERE row = ?", (number,)
+                ).fetchone()
+                messages[number] = read_envelope(message_id, envelope)
+                ended[number] = None if name is None else BodyFile(self._layout.bodies / name, size)
+            address, personal_to, attempts, due_ms = cursor.execute(
+                "SELECT address, personal_to, attempts, due_ms FROM delivery WHERE row = ?", (row,)
+            ).fetchone()
+            recipient = Recipient(row & _MASK, address, personal_to)
+            yield Settlement(Delivery(row, messages[number], recipient, attempts, due_ms), outcome, now_ms)
+
+
+class _Transaction:
+    """One writing transaction in our turn: committed, or nothing of it."""
+
+    def __init__(self, connection: sqlite3.Connection, turn: Turn, layout: Layout) -> None:
+        self._connection = connection
+        self._turn = turn
+        self._layout = layout
+
+    def __enter__(self) -> sqlite3.Cursor:
+        self._turn.acquire()
+        try:
+            _must_be_good(self._layout)
+            return self._connection.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._turn.release()
+
+
+def _must_be_good(layout: Layout) -> None:
+    if layout.suspect.exists():
+        raise SpoolSuspectError
+
+
+def _set_held(held: int) -> Callable[[sqlite3.Cursor, Sequence[int]], None]:
+    def change(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
+        cursor.executemany("UPDATE delivery SET held = ? WHERE row = ?", [(held, row) for row in rows])
+
+    return change
