@@ -69,6 +69,11 @@ class Routes:
             self._by_pattern.setdefault(route.domain, []).append((position, route))
         self._answers: dict[tuple[str, AccountId, AccountId | None], Route | None] = {}
 
+    @property
+    def targets(self) -> frozenset[Target]:
+        """Everywhere that these routes lead."""
+        return frozenset(route.target for entries in self._by_pattern.values() for _, route in entries)
+
     def find(self, domain: str, account_id: AccountId, subuser_id: AccountId | None) -> Route | None:
         """Give the first route for mail of this sender to ``domain`` (lower case), or None."""
         asked = (domain, account_id, subuser_id)

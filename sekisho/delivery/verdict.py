@@ -43,7 +43,7 @@ _BY_STATUS: tuple[tuple[str, BounceType], ...] = (
 """Longest prefix first. Class 5.0 says nothing; the code decides then, as without any status."""
 
 _BAD_ADDRESS_CODES = frozenset({550, 551, 553})
-"""RFC 5321 §4.2.3: mailbox unavailable, not local, name not allowed. Only as an answer to RCPT is it the recipient's."""
+"""RFC 5321 §4.2.3: mailbox unavailable, not local, name not allowed. Only after RCPT is that the recipient's."""
 
 
 def of_answer(answer: Answer, remote: Remote) -> Verdict:
@@ -72,6 +72,7 @@ _FAILURE_STATUS: dict[FailureKind, str] = {
     FailureKind.GARBAGE: "4.5.0",
     FailureKind.NO_AUTH: "4.7.0",
     FailureKind.NO_TLS: "4.7.4",
+    FailureKind.OURS: "4.3.0",
     FailureKind.REFUSED: "",  # the reply's own, if any
     FailureKind.TIMEOUT: "4.4.2",
     FailureKind.TLS: "4.7.5",

@@ -126,6 +126,11 @@ class ClientSession(Generic[Tag]):
         return not self._expected or (self._content_sent and len(self._open) == 1 and self.pipelining)
 
     @property
+    def is_idle(self) -> bool:
+        """Nothing is open and nothing is awaited."""
+        return self._state is _State.OPEN and not self._expected
+
+    @property
     def pipelining(self) -> bool:
         """The host takes commands in groups."""
         return "PIPELINING" in self.extensions

@@ -45,6 +45,7 @@ class FailureKind(enum.Enum):
     GARBAGE = "garbage"  # what the host sent is not SMTP
     NO_AUTH = "no auth"  # no mechanism that we have credentials for
     NO_TLS = "no tls"  # TLS is required and not to be had
+    OURS = "ours"  # something on our side went wrong in the middle of it
     REFUSED = "refused"  # the host said no to us, not to a message; or 421 at any time
     TIMEOUT = "timeout"
     TLS = "tls"  # handshake or verification failed

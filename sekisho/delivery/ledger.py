@@ -1,0 +1,101 @@
+"""Which deliveries are in memory, within bounds of count and bytes.
+
+A delivery is in here from the moment it is taken in until its settlement is on disk, so that nothing is read from the
+spool and attempted while it is being attempted or its outcome being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sekisho.delivery.job import Job
+from sekisho.queue.model import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimits:
+    """What the accepted-but-not-attempted backlog may take of one worker's memory."""
+
+    deliveries: int = 4000
+    bytes: int = 64 << 20
+
+
+_NOTHING: frozenset[int] = frozenset()
+
+
+class Ledger:
+    """Deliveries by row, and rows by destination."""
+
+    def __init__(self, limits: MemoryLimits) -> None:
+        self._limits = limits
+        self._jobs: dict[int, Job] = {}
+        self._rows: dict[str, set[int]] = {}
+        self._settling: set[int] = set()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def room(self, destination: str) -> int:
+        """How many more deliveries for this destination may come in.
+
+        A destination may fill half of what is free when it comes, so a flood for one leaves room for all others.
+        """
+        if self._bytes >= self._limits.bytes:
+            return 0
+        return max(0, self._limits.deliveries - len(self._jobs) - len(self._rows.get(destination, _NOTHING)))
+
+    def count(self, destination: str) -> int:
+        """How many deliveries of one destination are here."""
+        return len(self._rows.get(destination, _NOTHING))
+
+    def admit(self, job: Job) -> None:
+        self._bytes += job.cost_bytes
+        for delivery in job.deliveries:
+            self._jobs[delivery.row] = job
+            destination = delivery.recipient.destination
+            rows = self._rows.get(destination)
+            if rows is None:
+                self._rows[destination] = {delivery.row}
+            else:
+                rows.add(delivery.row)
+
+    def settling(self, delivery: Delivery) -> None:
+        """Its outcome is on the way to disk."""
+        self._settling.add(delivery.row)
+
+    def release(self, delivery: Delivery) -> None:
+        """Settled or set aside: the spool alone knows it now."""
+        self._settling.discard(delivery.row)
+        job = self._jobs.pop(delivery.row, None)
+        if job is None:
+            return
+        destination = delivery.recipient.destination
+        rows = self._rows[destination]
+        rows.discard(delivery.row)
+        if not rows:
+            del self._rows[destination]
+        job.left -= 1
+        if not job.left:
+            self._bytes -= job.cost_bytes
+
+    def forget(self, rows: Iterable[int]) -> None:
+        """Release what has not been started; what has will be settled, and must not be read again before."""
+        for row in rows:
+            job = self._jobs.get(row)
+            if job is not None and not job.started and row not in self._settling:
+                for delivery in job.deliveries:
+                    if delivery.row == row:
+                        self.release(delivery)
+
+    def remaining(self, job: Job) -> tuple[Delivery, ...]:
+        """What is left of a job after others were forgotten."""
+        jobs, deliveries = self._jobs, job.deliveries
+        if len(deliveries) == 1 and jobs.get(deliveries[0].row) is job:
+            return deliveries
+        return tuple(delivery for delivery in deliveries if jobs.get(delivery.row) is job)
+
+    def known(self, destination: str) -> frozenset[int]:
+        """A copy of the rows of a destination, for a query in another thread."""
+        return frozenset(self._rows.get(destination, _NOTHING))
