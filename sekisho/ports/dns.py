@@ -12,6 +12,7 @@ import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
+import dns.reversename
 import idna
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
@@ -106,6 +107,25 @@ class Resolver:
         records = [record for record in list(answer)[:RECORDS_MAX] if isinstance(record, MX)]
         found = [Exchanger(record.preference, str(record.exchange).rstrip(".").lower()) for record in records]
         return Exchangers(tuple(sorted(found, key=lambda exchanger: (exchanger.preference, exchanger.host))))
+
+    async def addresses(self, name: str) -> tuple[str, ...] | Absent:
+        """Ask for the A and AAAA records of a host; absent only when it has neither."""
+        found: list[str] = []
+        absent: Absent = NoRecords()
+        for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
+            answer = await self._ask(name, kind)
+            if isinstance(answer, dns.resolver.Answer):
+                found.extend(record.to_text() for record in list(answer)[:RECORDS_MAX])
+            else:
+                absent = answer
+        return tuple(found) if found else absent
+
+    async def pointers(self, address: str) -> tuple[str, ...] | Absent:
+        """Ask which names an address points back to (PTR), in lower case, without the final dot."""
+        answer = await self._ask(dns.reversename.from_address(address).to_text(), dns.rdatatype.PTR)
+        if not isinstance(answer, dns.resolver.Answer):
+            return answer
+        return tuple(record.to_text().rstrip(".").lower() for record in list(answer)[:RECORDS_MAX])
 
     async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> dns.resolver.Answer | Absent:
         try:

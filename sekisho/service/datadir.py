@@ -44,6 +44,11 @@ class DataDir:
         return self.path / "spool"
 
     @property
+    def mover_lock(self) -> Path:
+        """Held by the one process that moves events from the spool to their store."""
+        return self.path / "mover.lock"
+
+    @property
     def master_key(self) -> Path:
         return self.path / "master.key"
 

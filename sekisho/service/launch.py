@@ -26,7 +26,7 @@ from sekisho.service.config import Config, ConfigError, Endpoint, Source, parse
 from sekisho.service.datadir import DataDir, DataDirProblem
 from sekisho.service.privileges import Owner, find_owner
 from sekisho.service.sockets import Bound
-from sekisho.service.spawn import run_apart
+from sekisho.service.spawn import Failed, run_apart
 from sekisho.service.supervisor import Plan, supervise
 from sekisho.service.telemetry import LogFormat
 from sekisho.service.worker import Role, SharedTable, WorkerContext
@@ -53,9 +53,12 @@ class Parts:
 class Announcement:
     """Where everything is, once it is there."""
 
+    config: Config
+    directory: DataDir
+    owner: Owner | None
+    """Whom the workers became, and whoever changes their files should too; None = nobody else."""
     smtp: tuple[tuple[Endpoint, str], ...]
     http: str | None
-    data_dir: Path
     ca_file: Path | None
     """The self-signed certificate, when that is the one in use."""
 
@@ -65,7 +68,7 @@ class Announcement:
             "ready": True,
             "smtp": [{"address": str(address), "tls": tls} for address, tls in self.smtp],
             "http": self.http,
-            "data_dir": str(self.data_dir),
+            "data_dir": str(self.directory.path),
             "ca_file": None if self.ca_file is None else str(self.ca_file),
         }
 
@@ -85,7 +88,7 @@ class Manner:
 
 
 _OWN_FILES: Final = "tls.certificate_file"
-_PREPARATION_PROBLEMS: Final = (StartProblem, ConfigError, DatabaseUnavailable, SchemaTooNew, MasterKeyUnusable)
+PROBLEMS: Final = (StartProblem, ConfigError, DatabaseUnavailable, SchemaTooNew, MasterKeyUnusable)
 
 
 def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
@@ -121,7 +124,7 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
                 mains={role: main for role, main in parts.mains.items() if role in manner.roles},
                 gather=gather,
                 read_certificate=lambda fresh: _reread(fresh, directory, owner, names),
-                announce=lambda: manner.announce(_announcement(config, directory, bound, manner)),
+                announce=lambda: manner.announce(_announcement(config, directory, owner, bound, manner)),
                 log_format=manner.log_format,
                 hang_up_ends=manner.hang_up_ends,
             )
@@ -147,7 +150,7 @@ def _workers_owner(config: Config, directory: DataDir) -> Owner | None:
 def _prepare(parts: Parts, config: Config, directory: DataDir, owner: Owner | None, names: Collection[str]) -> None:
     """Migrate and make, in a child: Alembic never enters a process that stays, and root writes nothing there."""
 
-    def work() -> None:
+    def work() -> bytes:
         for path, history in ((directory.control, History.CONTROL), (directory.events, History.EVENTS)):
             database = Database(path)
             try:
@@ -162,16 +165,19 @@ def _prepare(parts: Parts, config: Config, directory: DataDir, owner: Owner | No
         if parts.prepare is not None:
             parts.prepare(config, directory)
 
-    fault = run_apart(owner, work, _PREPARATION_PROBLEMS)
-    if fault is not None:
-        raise StartProblem(fault)
+        return b""
+
+    done = run_apart(owner, work, PROBLEMS)
+    if isinstance(done, Failed):
+        raise StartProblem(done.reason)
 
 
-def _keep_self_signed(directory: DataDir, names: Collection[str]) -> None:
+def _keep_self_signed(directory: DataDir, names: Collection[str]) -> bytes:
     now_ms = time.time_ns() // 1_000_000
     found = certificates.keep_self_signed(directory.certificate, directory.private_key, names, now_ms)
     if isinstance(found, CertificateProblem):
         raise StartProblem(found.reason)
+    return b""
 
 
 def _certificate(config: Config, directory: DataDir) -> Certificate:
@@ -188,9 +194,9 @@ def _certificate(config: Config, directory: DataDir) -> Certificate:
 
 def _reread(config: Config, directory: DataDir, owner: Owner | None, names: Collection[str]) -> Certificate:
     if config.tls.certificate_file is None:
-        fault = run_apart(owner, lambda: _keep_self_signed(directory, names), _PREPARATION_PROBLEMS)
-        if fault is not None:
-            raise ConfigError(_OWN_FILES, fault)
+        done = run_apart(owner, lambda: _keep_self_signed(directory, names), PROBLEMS)
+        if isinstance(done, Failed):
+            raise ConfigError(_OWN_FILES, done.reason)
     certificate = _certificate(config, directory)
     _warn(certificate, config)
     return certificate
@@ -210,16 +216,20 @@ def _bind(config: Config, roles: Iterable[Role]) -> Bound:
     return bound
 
 
-def _announcement(config: Config, directory: DataDir, bound: Bound, manner: Manner) -> Announcement:
+def _announcement(
+    config: Config, directory: DataDir, owner: Owner | None, bound: Bound, manner: Manner
+) -> Announcement:
     address = bound.http_address
     http = None
     if address is not None:
         scheme = "https" if config.http.tls else "http"
         http = f"{scheme}://{address}" if manner.http_host is None else f"{scheme}://{manner.http_host}:{address.port}"
     return Announcement(
+        config=config,
+        directory=directory,
+        owner=owner,
         smtp=tuple((listener.address, listener.tls.value) for listener in bound.smtp),
         http=http,
-        data_dir=directory.path,
         ca_file=directory.certificate if config.tls.certificate_file is None else None,
     )
 

@@ -88,8 +88,7 @@ def _bind_for_all(address: Endpoint, workers: int, undo: contextlib.ExitStack) -
         return [_listening(address, undo, shared=False)]
     # SO_REUSEPORT would also share the port with a stranger's socket of the same user: look without it first.
     if address.port:
-        with contextlib.ExitStack() as probe:
-            _listening(address, probe, shared=False)
+        try_out(address)
     first = _listening(address, undo, shared=True)
     real = _name_of(first)
     return [first, *(_listening(real, undo, shared=True) for _ in range(workers - 1))]
@@ -118,6 +117,12 @@ def _why(error: OSError, address: Endpoint) -> str:
     if error.errno == errno.EACCES and address.port < 1024 and os.geteuid() != 0:
         return "ports under 1024 need root (or CAP_NET_BIND_SERVICE)"
     return error.strerror or str(error)
+
+
+def try_out(address: Endpoint) -> None:
+    """See whether an address could be listened on now; raises BindProblem."""
+    with contextlib.ExitStack() as undo:
+        _listening(address, undo, shared=False)
 
 
 def has_ipv6() -> bool:

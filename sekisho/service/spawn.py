@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,7 +21,10 @@ import structlog
 from sekisho.service.privileges import Owner, PrivilegeProblem, become
 
 _UMASK: Final = 0o077  # everything a worker writes is its user's alone
-_ERROR_MAX_BYTES: Final = 4096
+_ANSWER_MAX_BYTES: Final = 4096
+_SPOKE: Final = 3
+"""Exit status of a child that said itself what is wrong."""
+
 _log = structlog.get_logger()
 
 
@@ -38,31 +42,42 @@ def spawn(name: str, owner: Owner | None, settle: Callable[[], None], main: Call
     return pid
 
 
-def run_apart(owner: Owner | None, action: Callable[[], None], known: tuple[type[Exception], ...]) -> str | None:
-    """Run ``action`` as ``owner`` in a child and wait for it; what went wrong in one line, None when nothing did.
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What was run apart did not succeed; ``reason`` is one line."""
 
-    Memory and imports of the action die with the child. Exceptions in ``known`` speak for themselves; any other is a
-    fault of ours and logged with its traceback.
+    reason: str
+
+
+def run_apart(owner: Owner | None, action: Callable[[], bytes], known: tuple[type[Exception], ...]) -> bytes | Failed:
+    """Run ``action`` as ``owner`` in a child, wait for it, and pass its (small) answer on.
+
+    Memory, imports and open files of the action die with the child. Exceptions in ``known`` speak for themselves; any
+    other is a fault of ours and logged with its traceback.
     """
     reader, writer = os.pipe()
 
     def main() -> int:
         try:
-            action()
+            answer = action()
         except known as problem:
-            os.write(writer, str(problem).encode("utf-8", "replace")[:_ERROR_MAX_BYTES])
-            return 1
+            os.write(writer, str(problem).encode("utf-8", "replace")[:_ANSWER_MAX_BYTES])
+            return _SPOKE
+        # At most PIPE_BUF: written at once, whoever reads.
+        os.write(writer, answer[:_ANSWER_MAX_BYTES])
         return 0
 
     pid = spawn("sekisho-prepare", owner, lambda: os.close(reader), main)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read(_ERROR_MAX_BYTES)
+        said = pipe.read(_ANSWER_MAX_BYTES)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
-        return None
-    return said.decode("utf-8", "replace") or f"preparation ended with status {code}; the log says why"
+        return said
+    if code == _SPOKE:
+        return Failed(said.decode("utf-8", "replace"))
+    return Failed(f"preparation ended with status {code}; the log says why")
 
 
 def _child(name: str, owner: Owner | None, settle: Callable[[], None], main: Callable[[], int]) -> NoReturn:

@@ -8,11 +8,15 @@ from typing import Protocol
 
 import structlog
 
-from sekisho.doors.health import Application
+from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, check
+from sekisho.doors.health import Application, Health
+from sekisho.events.mover import Mover
+from sekisho.queue.layout import Layout
+from sekisho.queue.outbox import OutboxReader
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
-from sekisho.service.worker import Channel, WorkerContext
+from sekisho.service.worker import Channel, WorkerContext, run
 
 _log = structlog.get_logger()
 
@@ -25,6 +29,30 @@ class Background(Protocol):
 
     def stop(self) -> None:
         """Finish the step under way and end; may take a moment."""
+
+
+def run_web(context: WorkerContext) -> int:
+    """Run a web worker; its exit status."""
+    directory = context.directory
+    control, events = Database(directory.control), Database(directory.events)
+    mover = Mover(
+        Layout(directory.spool).database,
+        lambda: OutboxReader(directory.spool),
+        events,
+        lock_path=directory.mover_lock,
+    )
+    app = Health(lambda: storage_fault(control, events))
+    return run(context, lambda context, channel: serve_web(context, channel, app, (mover,)))
+
+
+def storage_fault(control: Database, events: Database) -> str | None:
+    """Why control data or events cannot be used now; None when they can."""
+    try:
+        check(control, History.CONTROL)
+        check(events, History.EVENTS)
+    except (DatabaseUnavailable, SchemaTooNew, SchemaTooOld) as fault:
+        return str(fault)
+    return None
 
 
 async def serve_web(

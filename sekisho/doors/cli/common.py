@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -38,6 +38,10 @@ DataOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
+DEV_CONFIG: Final = "dev.toml"
+"""In a data directory of ``sekisho dev``: what it runs with."""
+
+
 class CommandError(Exception):
     """A command cannot do what was asked: one line on stderr, exit status 1."""
 
@@ -50,6 +54,8 @@ class Site:
     directory: DataDir
     control: Database
     events: Database
+    upgraded: tuple[History, ...]
+    """What had an older schema when it was opened."""
 
     @property
     def master_key_file(self) -> Path:
@@ -57,7 +63,12 @@ class Site:
 
 
 def load_config(config: Path | None, data: Path | None, *, read_secrets: bool = False) -> Config:
-    """Read the configuration as ``--config`` and ``--data`` say; raises ConfigError."""
+    """Read the configuration as ``--config`` and ``--data`` say; raises ConfigError.
+
+    Without ``--config``, a directory of ``dev`` brings its own.
+    """
+    if config is None and data is not None and (data / DEV_CONFIG).is_file():
+        config = data / DEV_CONFIG
     return configuration.load(config, os.environ, data_dir=data, read_secrets=read_secrets)
 
 
@@ -72,9 +83,9 @@ def open_site(config: Path | None, data: Path | None) -> Iterator[Site]:
     datadir.become_owner(directory)
     control, events = Database(directory.control), Database(directory.events)
     try:
-        upgrade(control, History.CONTROL)
-        upgrade(events, History.EVENTS)
-        yield Site(found, directory, control, events)
+        both = ((control, History.CONTROL), (events, History.EVENTS))
+        upgraded = tuple(history for database, history in both if upgrade(database, history))
+        yield Site(found, directory, control, events, upgraded)
     except (DatabaseUnavailable, SchemaTooNew, SchemaTooOld) as error:
         raise CommandError(str(error)) from error
     finally:

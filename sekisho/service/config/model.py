@@ -289,7 +289,7 @@ class Smtp:
         "session_memory",
         "256MiB",
         values.size("1MiB", "1TiB"),
-        "Bytes that the sessions of one worker may hold; beyond it reading pauses.",
+        "Bytes that all sessions together may hold; beyond it reading pauses.",
     )
 
 

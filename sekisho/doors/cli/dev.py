@@ -1,0 +1,189 @@
+"""``sekisho dev``: a whole relay on this machine with nothing configured; mail ends in a local mailbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from sekisho import accounts, sealing
+from sekisho.apikeys import actions as apikeys
+from sekisho.audit import By
+from sekisho.db import Database
+from sekisho.domains import Relay
+from sekisho.domains import actions as domains
+from sekisho.doors.cli.acting import done
+from sekisho.doors.cli.common import DEV_CONFIG, CommandError, now_ms
+from sekisho.doors.cli.serve import LogFormatOption, say
+from sekisho.identity import KeyPolicy
+from sekisho.service import config as configuration
+from sekisho.service.config import Config, ConfigError, DeliveryMode, Source
+from sekisho.service.launch import PROBLEMS, Announcement, Manner, StartProblem, launch
+from sekisho.service.sockets import has_ipv6
+from sekisho.service.spawn import Failed, run_apart
+from sekisho.service.telemetry import LogFormat
+from sekisho.service.worker import Role
+
+ACCOUNT: Final = "dev"
+OWNER: Final = "dev@example.test"
+DOMAIN: Final = "example.test"
+
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything is kept.")]
+SmtpPortOption = Annotated[int, typer.Option("--smtp-port", min=0, max=65535, help="STARTTLS; 0 = any free port.")]
+SmtpsPortOption = Annotated[int, typer.Option("--smtps-port", min=0, max=65535, help="TLS from the start.")]
+HttpPortOption = Annotated[int, typer.Option("--http-port", min=0, max=65535, help="HTTP.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Say where everything is in one JSON line.")]
+
+
+def dev(
+    *,
+    data: DataOption = Path(".sekisho"),
+    smtp_port: SmtpPortOption = 2525,
+    smtps_port: SmtpsPortOption = 2465,
+    http_port: HttpPortOption = 8080,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    as_json: JsonOption = False,
+) -> None:
+    """Run everything on loopback, in capture mode: nothing leaves the machine. Ctrl-C stops it."""
+    from sekisho.service.parts import parts  # noqa: PLC0415 - the whole program, which few commands need
+
+    text = _configuration(smtp_port, smtps_port, http_port)
+
+    def announce(found: Announcement) -> None:
+        api_key = _first_run(found)
+        _keep_configuration(found, text)
+        document = _document(found, api_key)
+        say(json.dumps(document) if as_json else _welcome(found, document, api_key))
+
+    manner = Manner(
+        roles=frozenset(Role),
+        log_format=log_format,
+        announce=announce,
+        certificate_names=("localhost", "127.0.0.1", "::1"),
+        http_host="localhost",
+        hang_up_ends=True,
+    )
+    raise typer.Exit(launch(lambda: _gather(text, data), manner, parts()))
+
+
+def _configuration(smtp_port: int, smtps_port: int, http_port: int) -> str:
+    """Write the configuration as a file would hold it, so that it is read by the same rules."""
+    listeners = [("127.0.0.1", smtp_port, "starttls"), ("127.0.0.1", smtps_port, "implicit")]
+    if has_ipv6():
+        # An ephemeral port would be another one than on 127.0.0.1.
+        listeners += [("[::1]", port, tls) for _, port, tls in listeners if port]
+    tables = "".join(f'[[smtp.listeners]]\naddress = "{host}:{port}"\ntls = "{tls}"\n' for host, port, tls in listeners)
+    return (
+        "# Written by `sekisho dev` for the commands that are given the same --data; not read by dev itself.\n"
+        f'[server]\nhostname = "localhost"\npublic_url = "http://localhost:{http_port or 8080}"\nworkers = 1\n'
+        f'{tables}[http]\naddress = "127.0.0.1:{http_port}"\n[delivery]\nmode = "capture"\n'
+    )
+
+
+def _gather(text: str, data: Path) -> Source:
+    """The environment may still set bounds and the like; what makes it ``dev`` it may not."""
+    source = configuration.gather(None, os.environ, data_dir=data)
+    source = Source(text, "the configuration of dev", source.base, source.environ, source.data_dir)
+    _insist(configuration.parse(source))
+    return source
+
+
+def _insist(config: Config) -> None:
+    if config.delivery.mode is not DeliveryMode.CAPTURE:
+        raise ConfigError(key="delivery.mode", reason="dev only captures; use serve to deliver")
+    if not config.http.address.address.is_loopback:
+        raise ConfigError(key="http.address", reason="dev binds loopback only; use serve")
+
+
+# The first run.
+
+
+def _first_run(found: Announcement) -> str | None:
+    """Make account, domain and key unless they are there; the key, or None when it was shown before.
+
+    Done once everything is up, so that a key is never made by a start that fails and then shown to nobody; and in a
+    process of its own, so that the supervisor opens no database.
+    """
+    answer = run_apart(found.owner, lambda: _seed(found), (*PROBLEMS, CommandError))
+    if isinstance(answer, Failed):
+        raise StartProblem(answer.reason)
+    return answer.decode() or None
+
+
+def _seed(found: Announcement) -> bytes:
+    config = found.config
+    database = Database(found.directory.control)
+    try:
+        with database.connect() as tx:
+            if accounts.find_account(tx, ACCOUNT) is not None:
+                return b""
+        sealer = sealing.load(config.storage.master_key_file or found.directory.master_key, make=False)
+        keys = domains.make_keys()
+        relay = Relay(config.server.hostname, config.delivery.source_addresses)
+        by = By("sekisho dev", now_ms())
+        with database.begin() as tx:
+            owner = done(accounts.create_account(tx, name=ACCOUNT, owner_email=OWNER, by=by))
+            claim = done(domains.add(tx, owner, DOMAIN, keys, relay=relay, sealer=sealer, by=by))
+            done(domains.override(tx, claim, relay=relay, by=by))
+            issued = done(apikeys.issue(tx, owner, apikeys.Wish(name="dev", policy=KeyPolicy()), by=by))
+    finally:
+        database.close()
+    return issued.text.reveal()
+
+
+def _keep_configuration(found: Announcement, text: str) -> None:
+    """Leave the configuration in the data directory, where commands with the same ``--data`` find it."""
+
+    def write() -> bytes:
+        fresh = found.directory.path / f"{DEV_CONFIG}.new"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(found.directory.path / DEV_CONFIG)
+        return b""
+
+    answer = run_apart(found.owner, write, (OSError,))
+    if isinstance(answer, Failed):
+        raise StartProblem(answer.reason)
+
+
+# What is said.
+
+
+def _document(found: Announcement, api_key: str | None) -> dict[str, object]:
+    document = found.document()
+    # The doors on ::1 are the same ports again.
+    document["smtp"] = [
+        {"address": str(address), "tls": tls} for address, tls in found.smtp if address.address.version == 4
+    ]
+    return document | {"api_key": api_key, "setup_url": None}
+
+
+def _welcome(found: Announcement, document: dict[str, object], api_key: str | None) -> str:
+    ports = {tls: address.port for address, tls in found.smtp if address.address.version == 4}
+    data_dir = document["data_dir"]
+    key_line = (
+        api_key or f"shown at the first start; another: sekisho key create --account dev --name N --data {data_dir}"
+    )
+    return f"""
+Sekisho is ready. Capture mode: nothing leaves this machine.
+
+  SMTP      localhost:{ports["starttls"]} (STARTTLS), localhost:{ports["implicit"]} (TLS)
+  Log in    user name apikey, password the API key
+  API key   {key_line}
+  From      anything@{DOMAIN}
+  HTTP      {document["http"]}
+  CA file   {document["ca_file"]}
+  Data      {data_dir}
+
+Try it:
+
+  swaks --server localhost --port {ports["starttls"]} --tls --tls-verify --tls-ca-path {document["ca_file"]} \\
+    --auth PLAIN --auth-user apikey --auth-password {api_key or '"$API_KEY"'} \\
+    --from ann@{DOMAIN} --to reader@example.com --header "Subject: Hello"
+
+  sekisho captured list --data {data_dir}
+
+Ctrl-C stops it.
+"""
