@@ -31,7 +31,8 @@ class Stage(enum.Enum):
     """Where in the dialogue the question was asked; a few reasons sound different there."""
 
     AUTH = enum.auto()
-    TRANSACTION = enum.auto()
+    ENVELOPE = enum.auto()
+    CONTENT = enum.auto()
 
 
 _TABLE: Final[dict[Reason, Reply]] = {
@@ -64,43 +65,51 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.MESSAGE_LOOP: reply(554, "5.4.6", "Too many hops"),
     Reason.MESSAGE_TOO_LARGE: reply(552, "5.3.4", "Message size exceeds maximum permitted"),
     Reason.SMTPAPI_UNSUPPORTED: reply(550, "5.6.0", "X-SMTPAPI is not supported in full"),
-    Reason.RECIPIENT_MALFORMED: reply(501, "5.1.3", "Bad recipient address syntax"),
+    Reason.RECIPIENT_MALFORMED: reply(550, "5.1.3", "Bad recipient address syntax"),
     Reason.RECIPIENT_LITERAL: reply(550, "5.1.2", "Recipients at addresses or local names are not accepted"),
-    Reason.RECIPIENT_UNROUTABLE: reply(451, "4.4.4", "No route to the recipient's domain"),
+    Reason.RECIPIENT_UNROUTABLE: reply(451, "4.4.4", "Recipient cannot be routed"),
     Reason.RECIPIENTS_TOO_MANY: reply(452, "4.5.3", "Too many recipients"),
-    Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded, try again later"),
-    Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded, try again tomorrow"),
+    Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded"),
+    Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded"),
     Reason.STORAGE_FULL: reply(452, "4.3.1", "Insufficient system storage"),
     Reason.STORAGE_UNAVAILABLE: reply(451, "4.3.0", "Requested action aborted: storage is not available"),
 }
 
 # Control data too old to trust (architecture §5): at AUTH 454, in an open session the session ends.
-_IN_TRANSACTION: Final[dict[Reason, Reply]] = {
+_AFTER_LOGIN: Final[dict[Reason, Reply]] = {
     Reason.AUTH_UNAVAILABLE: reply(421, "4.7.0", "Credentials cannot be checked now, closing connection"),
     Reason.AUTH_BAD_KEY: EXPELLED,
     Reason.AUTH_DISABLED: EXPELLED,
     Reason.AUTH_ADDRESS: EXPELLED,
 }
 
+# At RCPT the rest may be sent in another transaction (RFC 5321 §4.5.3.1.10). A message that names too many itself
+# (X-SMTPAPI ``to``) will never name fewer.
+_AFTER_CONTENT: Final[dict[Reason, Reply]] = {
+    Reason.RECIPIENTS_TOO_MANY: reply(550, "5.5.3", "Too many recipients"),
+}
+
 # The vendor closes behind these.
 _CLOSING: Final = frozenset({Reason.AUTH_ADDRESS})
-
-
-def to_smtp(refused: Refused, stage: Stage) -> Reply:
-    """Give the reply for a refusal."""
-    answer = _TABLE[refused.reason]
-    if stage is Stage.TRANSACTION:
-        answer = _IN_TRANSACTION.get(refused.reason, answer)
-    if not refused.detail or refused.reason not in _DETAILED:
-        return answer
-    detail = printable(refused.detail)[:_DETAIL_KEPT_CHARS].encode("ascii", "backslashreplace").decode("ascii")
-    return Reply(answer.code, answer.enhanced, (f"{answer.lines[0]}: {detail}",))
 
 
 # Where the vendor's text is recorded it stands alone; and a refused login is told nothing beyond its text.
 _DETAILED: Final = (
     frozenset(Reason) - {reason for reason in Reason if reason.name.startswith("AUTH_")} - {Reason.FROM_UNVERIFIED}
 )
+
+
+def to_smtp(refused: Refused, stage: Stage) -> Reply:
+    """Give the reply for a refusal."""
+    answer = _TABLE[refused.reason]
+    if stage is not Stage.AUTH:
+        answer = _AFTER_LOGIN.get(refused.reason, answer)
+    if stage is Stage.CONTENT:
+        answer = _AFTER_CONTENT.get(refused.reason, answer)
+    if not refused.detail or refused.reason not in _DETAILED:
+        return answer
+    detail = printable(refused.detail)[:_DETAIL_KEPT_CHARS].encode("ascii", "backslashreplace").decode("ascii")
+    return Reply(answer.code, answer.enhanced, (f"{answer.lines[0]}: {detail}",))
 
 
 def closes(refused: Refused, stage: Stage) -> bool:

@@ -274,9 +274,9 @@ class Connection(asyncio.Protocol):
         if self._core is not None:
             self._core.answer(reply, close=close)
 
-    def _refusal(self, refused: Refused) -> Reply:
+    def _refusal(self, refused: Refused, stage: Stage = Stage.ENVELOPE) -> Reply:
         self._line.refuse(refused.reason.value)
-        return replies.to_smtp(refused, Stage.TRANSACTION)
+        return replies.to_smtp(refused, stage)
 
     def _admitted(self) -> Reply | None:
         """None: go on."""
@@ -385,7 +385,7 @@ class Connection(asyncio.Protocol):
             self._line.recipients += len(self._recipients)
             reply = replies.queued(result.message_id)
         else:
-            reply = self._refusal(result)
+            reply = self._refusal(result, Stage.CONTENT)
         self._submitting_bytes = 0
         self._answer(reply)
         self._pump()

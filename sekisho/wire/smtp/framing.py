@@ -202,10 +202,11 @@ class ContentReader:
         elif (end := block.find(b"\r\n\r\n")) >= 0:
             part, self._body, self._header_done = block[: end + 2], block[end + 4 :], True
         self._header = _joined(self._header, part)
-        self._fields += part.count(b"\r\n")
-        if self._fields > self._limits.header_fields:
-            # Only now is it worth a look how many of the lines are continuations.
-            self._fields -= part.count(b"\r\n ") + part.count(b"\r\n\t") + part.startswith((b" ", b"\t"))
+        lines = part.count(b"\r\n")
+        if not self._header_done or self._fields + lines > self._limits.header_fields:
+            # The usual header comes whole and is short: only here is it worth a look how many lines continue others.
+            lines -= part.count(b"\r\n ") + part.count(b"\r\n\t") + part.startswith((b" ", b"\t"))
+        self._fields += lines
         if len(self._header) > self._limits.header_bytes:
             self._fail(ContentFault.HEADER_TOO_LARGE)
         elif self._fields > self._limits.header_fields:
