@@ -82,9 +82,14 @@ def _prune(tx: sa.Connection, newest: int, now_ms: int) -> None:
     tx.execute(sa.delete(feed).where(feed.c.position <= newest - KEEP_ROWS, feed.c.at_ms < now_ms - KEEP_MS))
 
 
+def newest_position(connection: sa.Connection) -> int:
+    """Say which change is the last that this snapshot of the database holds."""
+    return connection.execute(sa.select(sa.func.max(feed.c.position))).scalar() or 0
+
+
 def read(connection: sa.Connection, after: int | None) -> Sequence[Change]:
     """Read what came after ``after``, or one RESYNC at the newest position when that place is lost or too far back."""
-    newest = connection.execute(sa.select(sa.func.max(feed.c.position))).scalar() or 0
+    newest = newest_position(connection)
     lost = (Change(newest, ChangeKind.RESYNC, None, ""),)
     if after is None:
         return lost

@@ -12,7 +12,7 @@ import asyncio
 import functools
 import hmac
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +23,7 @@ from sekisho.accounts import is_stopped
 from sekisho.apikeys.model import digest_of, key_id_of
 from sekisho.apikeys.policy_text import normal_address
 from sekisho.apikeys.tables import api_key, key_from_row
-from sekisho.changes import Change, ChangeKind
+from sekisho.changes import Change, ChangeKind, newest_position
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.identity import Identity, IPAddress
 from sekisho.ids import KeyId
@@ -63,6 +63,8 @@ class _Pass:
     identity: Identity
     refused: Refused | None
     """Revoked or disabled: known, and let in nowhere."""
+    position: int
+    """Of the change feed, when it was read: changes up to here are no news to it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,14 +127,14 @@ class Verifier:
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Forget exactly what the changes touch; called by the follower of the change feed."""
-        keys: set[str] = set()
-        tenants: set[str] = set()
+        keys: dict[str, int] = {}
+        tenants: dict[str, int] = {}
         for change in changes:
             match change.kind:
                 case ChangeKind.KEY_CREATED | ChangeKind.KEY_CHANGED | ChangeKind.KEY_REVOKED:
-                    keys.add(change.subject)
+                    keys[change.subject] = change.position
                 case ChangeKind.ACCOUNT_CHANGED:
-                    tenants.add(change.subject)
+                    tenants[change.subject] = change.position
                 case ChangeKind.RESYNC:
                     self._forget_all()
                 case ChangeKind.DOMAIN_CHANGED:
@@ -183,8 +185,11 @@ class Verifier:
                 return None
             key = key_from_row(row)
             stopped = is_stopped(tx, key.account_id, key.subuser_id)
+            position = newest_position(tx)
         refused = _BAD_KEY if key.revoked_ms is not None else Refused(Reason.AUTH_DISABLED) if stopped else None
-        return _Pass(digest, Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy), refused)
+        return _Pass(
+            digest, Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy), refused, position
+        )
 
     def _finish(self, digest: bytes, lookup: _Lookup, future: asyncio.Future[_Pass | None]) -> None:
         del self._lookups[digest]
@@ -217,14 +222,17 @@ class Verifier:
 
     # Forgetting.
 
-    def _forget(self, keys: set[str], tenants: set[str]) -> None:
+    def _forget(self, keys: Mapping[str, int], tenants: Mapping[str, int]) -> None:
+        """Take the newest position at which each key and each tenant changed."""
         for digest, found in list(self._passes.items()):
             identity = found.identity
-            if (
-                identity.key_id in keys
-                or str(identity.account_id) in tenants
-                or (identity.subuser_id is not None and str(identity.subuser_id) in tenants)
-            ):
+            changed = max(
+                keys.get(identity.key_id, 0),
+                tenants.get(str(identity.account_id), 0),
+                tenants.get(str(identity.subuser_id), 0),
+            )
+            # What was read after the change is not ended by hearing of it: a key used at once after its making stays.
+            if changed > found.position:
                 del self._passes[digest]
                 del self._by_key[identity.key_id]
         if keys:

@@ -21,6 +21,7 @@ from sekisho.secret import Secret
 
 NOW_MS = 1_795_500_000_000
 BY = By("operator:test", NOW_MS)
+NO_LIMITS = KeyPolicy()
 RELAY = Relay("relay.example.net")
 SEALER = Sealer([MasterKey(b"test", Secret(b"m" * 32))])
 
@@ -47,7 +48,7 @@ def a_subuser(tx: sa.Connection, of: Account, name: str = "shop") -> Account:
 
 
 def a_key(
-    tx: sa.Connection, owner: Account, policy: KeyPolicy = KeyPolicy(), scopes: frozenset[str] | None = None
+    tx: sa.Connection, owner: Account, policy: KeyPolicy = NO_LIMITS, scopes: frozenset[str] | None = None
 ) -> Issued:
     made = issue(tx, owner, Wish("a key", policy, scopes), by=BY)
     assert not isinstance(made, Declined), made

@@ -126,7 +126,7 @@ def test_what_cannot_be_understood_is_declined_by_its_option(option: str, value:
 @given(text=st.text())
 def test_no_text_breaks_the_readers(text: str) -> None:
     for options in ({"ips": [text]}, {"from_domains": [text]}, {"rate": text}, {"expires": text}):
-        assert isinstance(read_policy(**options, now_ms=NOW_MS), KeyPolicy | Declined)  # type: ignore[arg-type]
+        assert isinstance(read_policy(**options, now_ms=NOW_MS), KeyPolicy | Declined)
 
 
 def test_nothing_said_is_no_limit() -> None:
