@@ -74,16 +74,19 @@ class Intake:
         *,
         spool: Spool,
         domains: Domains,
-        bodies: Path,
+        body_path: Callable[[MessageId], Path],
         hostname: str,
         node: int,
         clock: Clock,
         recipient: Callable[[Identity, Mailbox, int], Refused | None],
     ) -> None:
-        """``recipient`` is the question every door asks per RCPT; X-SMTPAPI ``to`` must pass it as well."""
+        """``recipient`` is the question every door asks per RCPT; X-SMTPAPI ``to`` must pass it as well.
+
+        ``body_path`` names the spool's place for a large body.
+        """
         self._spool = spool
         self._domains = domains
-        self._bodies = bodies
+        self._body_path = body_path
         self._hostname = hostname
         self._node = node
         self._clock = clock
@@ -161,7 +164,7 @@ class Intake:
         temporary = None
         if isinstance(body, BodyFile):
             temporary = body.path
-            body = BodyFile(self._bodies / message_id_text(message_id), body.size_bytes)
+            body = BodyFile(self._body_path(message_id), body.size_bytes)
         malformed = isinstance(instructions, Malformed)
         told = NOTHING_ASKED if isinstance(instructions, Malformed) else instructions
         policy = identity.policy

@@ -27,7 +27,7 @@ def keep(temporary: Path, final: Path) -> None:
 def sweep(layout: Layout, is_known: frozenset[str]) -> tuple[int, int]:
     """Remove what no row speaks of; (files of incoming/, files of bodies/). Only while nobody uses the spool."""
     orphans = 0
-    for path in layout.incoming.iterdir():
+    for path in [path for path in layout.incoming.rglob("*") if not path.is_dir()]:
         path.unlink()
         orphans += 1
     unnamed = 0

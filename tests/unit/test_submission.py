@@ -87,7 +87,7 @@ async def accept(
     intake = Intake(
         spool=spool or RecordingSpool(),
         domains=Domains(),
-        bodies=Path("bodies"),
+        body_path=lambda message_id: Path("bodies") / message_id_text(message_id),
         hostname="relay.test",
         node=5,
         clock=Clock(),

@@ -1,0 +1,237 @@
+"""The relay worker, put together: the composition root of accepting, queueing and delivering."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, cast
+
+import structlog
+
+from sekisho import sealing
+from sekisho.apikeys.verifier import Verifier
+from sekisho.changes import Change, Follower
+from sekisho.db import Database
+from sekisho.delivery.capture import FILE_NAME as CAPTURED
+from sekisho.delivery.capture import CaptureStore
+from sekisho.delivery.routes import Routes
+from sekisho.delivery.scheduler import Scheduler
+from sekisho.domains import Relay, SenderDomains
+from sekisho.doors.smtp.admission import SharedCounts
+from sekisho.doors.smtp.listener import Listener, TlsMode, raise_descriptor_limit
+from sekisho.doors.smtp.tls import CertificateError, server_context
+from sekisho.events.record import encode
+from sekisho.ports.clock import SystemClock
+from sekisho.preparation.prepare import SigningPreparer
+from sekisho.preparation.signing import SigningThreads
+from sekisho.queue.holds import Holds
+from sekisho.queue.local import LocalSpool
+from sekisho.queue.retry import RetryPolicy
+from sekisho.queue.watch import SpoolChange
+from sekisho.service.certificates import Certificate
+from sekisho.service.config import Config, DeliveryMode
+from sekisho.service.gate import SmtpGate, recipient_question
+from sekisho.service.limits import door_limits
+from sekisho.service.moving import mover
+from sekisho.service.routing import Routing
+from sekisho.service.worker import Channel, WorkerContext, run
+from sekisho.submission import Intake
+
+VERP_PURPOSE: Final = "return path tokens"
+
+_SWITCH_S: Final = 0.001
+"""How long one thread may keep the interpreter from another: signing threads wait for it between their hashes, and the
+spool's writer before each commit. Python's 5 ms would be the longest part of a commit."""
+
+_CONTROL_THREADS: Final = 2
+
+_log = structlog.get_logger()
+
+
+def run_relay(context: WorkerContext) -> int:
+    """Run a relay worker until it has drained; its exit status."""
+    return run(context, _main)
+
+
+async def _main(context: WorkerContext, channel: Channel) -> int:
+    sys.setswitchinterval(_SWITCH_S)
+    draining: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    async with _Worker(context).open() as worker:
+        channel.listen(on_reload=worker.reload, on_drain=draining.set_result)
+        await worker.start()
+        # What start-up made lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        channel.ready()
+        await worker.drain(await draining)
+    return 0
+
+
+class _Worker:
+    """All parts of one relay worker, each made here and handed exactly what it uses."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        config, directory = context.config, context.directory
+        delivery = config.delivery
+        clock = SystemClock()
+        captures = delivery.mode is DeliveryMode.CAPTURE
+
+        # Facts: the control database behind caches that the change feed empties.
+        self._threads = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
+        self._control = Database(directory.control)
+        self._follower = Follower(self._control, self._apply)
+        sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
+        relay = Relay(config.server.hostname, delivery.source_addresses)
+        self._verifier = Verifier(self._control, threads=self._threads, clock=clock, feed_age_s=self._follower.age_s)
+        self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
+        self._holds = Holds(self._control, threads=self._threads, on_change=self._holds_changed)
+        self._routing = Routing(
+            delivery.routes, self._control, threads=self._threads, captures=captures, on_change=self._rerouted
+        )
+
+        # The queue, and the way out of it.
+        self._spool = LocalSpool(
+            directory.spool,
+            encode=encode,
+            clock=clock,
+            on_change=self._spool_changed,
+            on_adopted=self._adopted,
+        )
+        self._signing = SigningThreads(_signing_threads(context.worker_count))
+        preparer = SigningPreparer(
+            domains=self._domains,
+            threads=self._signing,
+            hostname=config.server.hostname,
+            verp_secret=sealer.derive(VERP_PURPOSE),
+            clock=clock,
+            deleted=self._holds.deleted,
+        )
+        self._capture = CaptureStore(directory.path / CAPTURED) if captures else None
+        self._scheduler = Scheduler(
+            self._spool,
+            preparer,
+            clock=clock,
+            hostname=config.server.hostname,
+            routes=Routes(),
+            holds=self._holds.current,
+            retry=RetryPolicy(delivery.retry_first_s, delivery.retry_max_s, delivery.max_age_s),
+            capture=self._capture,
+            source_addresses=[str(address) for address in delivery.source_addresses],
+        )
+
+        # The way in.
+        ask_recipient = recipient_question(self._routing.serves)
+        intake = Intake(
+            spool=self._spool,
+            domains=self._domains,
+            body_path=self._spool.body_path,
+            hostname=config.server.hostname,
+            node=self._spool.node,
+            clock=clock,
+            recipient=ask_recipient,
+        )
+        gate = SmtpGate(
+            verifier=self._verifier,
+            intake=intake,
+            ask_recipient=ask_recipient,
+            offer=self._scheduler.offer,
+            clock=clock,
+        )
+        # Events move beside the web door; without one the first relay worker does it.
+        self._mover = mover(directory) if not context.has_web and context.index == 0 else None
+        self._descriptors = raise_descriptor_limit()
+        self._listener = Listener(
+            [(bound.socket, TlsMode(bound.tls.value)) for bound in context.listeners],
+            gate,
+            hostname=config.server.hostname,
+            tls=_tls_context(config, context.certificate),
+            limits=door_limits(config, context.worker_count, self._descriptors),
+            counts=cast("SharedCounts", context.shared),
+            worker=context.index,
+            spill_directory=self._spool.incoming / str(context.index),
+            clock=clock,
+        )
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[_Worker]:
+        """Run what runs beside the doors; at the end everything is let go of, the spool last."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._holds.run(), name="holds"),
+                    group.create_task(self._routing.run(), name="routing"),
+                ]
+                yield self
+                for task in tasks:
+                    task.cancel()
+        finally:
+            if self._mover is not None:
+                await asyncio.to_thread(self._mover.stop)
+            await self._spool.close()
+            self._signing.close()
+            await asyncio.to_thread(self._follower.stop)
+            self._threads.shutdown()
+            self._control.close()
+
+    async def start(self) -> None:
+        """Open the doors, once what they lean on is there."""
+        self._follower.start()
+        await self._follower.confirmed()
+        await self._holds.loaded()
+        await self._routing.load()
+        self._scheduler.use_routes(self._routing.routes)
+        self._spool.start()
+        self._scheduler.start()
+        if self._mover is not None:
+            self._mover.start()
+        await self._listener.start()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Close the way in, then let what is under way go out; what waits stays in the spool."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + deadline_s
+        await self._listener.drain(deadline_s / 2)
+        await self._scheduler.drain(max(0.0, end_s - loop.time()))
+
+    def reload(self, config: Config, certificate: Certificate) -> None:
+        self._listener.apply(door_limits(config, self._context.worker_count, self._descriptors))
+        self._routing.use(config.delivery.routes)
+        try:
+            self._listener.apply_tls(_tls_context(config, certificate))
+        except CertificateError as error:
+            _log.error("certificate.refused", reason=str(error))
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """Hand news of control data to whoever remembers some of it."""
+        for follower in (self._verifier, self._domains, self._holds, self._routing):
+            follower.apply(changes)
+
+    # The scheduler is made last of those that call it: these are looked up when they are called.
+
+    def _holds_changed(self) -> None:
+        self._scheduler.holds_changed()
+
+    def _spool_changed(self, change: SpoolChange) -> None:
+        self._scheduler.changed(change)
+
+    def _adopted(self) -> None:
+        self._scheduler.rescan()
+
+    def _rerouted(self, routes: Routes) -> None:
+        self._scheduler.use_routes(routes)
+
+
+def _signing_threads(workers: int) -> int:
+    """As many as there are cores, shared among the workers."""
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _tls_context(config: Config, certificate: Certificate) -> ssl.SSLContext:
+    return server_context(certificate.chain_pem, certificate.key_pem, config.tls.minimum_version.value)
