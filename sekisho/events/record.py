@@ -45,7 +45,7 @@ def encode(settlement: Settlement) -> Sequence[bytes]:
     return _event(EventKind.PROCESSED, delivery.message.accepted_ms, delivery, 1, NOWHERE), told
 
 
-class NotAnEvent(ValueError):  # says what the bytes are
+class NotAnEvent(ValueError):
     """Bytes that are no event of ours: damaged, foreign, or out of every range that a store keeps."""
 
 

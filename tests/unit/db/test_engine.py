@@ -1,35 +1,17 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import sqlite3
 import stat
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from sekisho import db, migrations
-from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, Watch
-
-METADATA = sa.MetaData()
-PARENT = sa.Table("parent", METADATA, sa.Column("id", db.ROW_ID, primary_key=True))
-CHILD = sa.Table("child", METADATA, sa.Column("parent_id", sa.ForeignKey("parent.id"), nullable=False))
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "test.db")
-    with made.begin() as tx:
-        METADATA.create_all(tx)
-    yield made
-    made.close()
+from sekisho.db import Database, DatabaseUnavailable, engine
+from tests.unit.db.tables import CHILD, METADATA, PARENT
 
 
 def count(database: Database) -> int:
@@ -82,7 +64,7 @@ def test_every_connection_syncs_each_commit_in_wal(database: Database) -> None:
     with database.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == db.BUSY_TIMEOUT_MS
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == engine.BUSY_TIMEOUT_MS
 
 
 def test_only_the_owner_can_read_the_files_whatever_the_umask(tmp_path: Path) -> None:
@@ -105,7 +87,7 @@ def test_errors_do_not_show_the_values_of_a_statement(database: Database) -> Non
 
 
 def test_a_lock_held_too_long_is_unavailability(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "BUSY_TIMEOUT_MS", 0)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 0)
     impatient = Database(database.path)
     with database.begin(), pytest.raises(DatabaseUnavailable, match="locked"), impatient.begin():
         pass
@@ -173,122 +155,3 @@ def test_many_threads_write_without_losing_anything(database: Database) -> None:
         thread.join()
     assert not failures
     assert count(database) == 120
-
-
-# Watch.
-
-
-def test_a_watch_tells_of_others_commits_once(database: Database) -> None:
-    with closing(database.watch()) as watch:
-        assert [watch.changed(), watch.changed()] == [True, False]
-        with database.begin() as tx:
-            tx.execute(sa.insert(PARENT))
-        assert [watch.changed(), watch.changed()] == [True, False]
-        watch.forget()
-        assert [watch.changed(), watch.changed()] == [True, False]
-
-
-def test_a_watch_sees_another_process_commit(database: Database) -> None:
-    with closing(database.watch()) as watch:
-        watch.changed()
-        program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript('INSERT INTO parent VALUES (1)')"
-        subprocess.run([sys.executable, "-c", program, str(database.path)], check=True)
-        assert watch.changed()
-
-
-def test_a_watch_does_not_make_the_file(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseUnavailable):
-        Watch(tmp_path / "absent.db")
-    assert not (tmp_path / "absent.db").exists()
-
-
-def test_a_watch_notices_that_the_file_was_replaced_or_removed(database: Database, tmp_path: Path) -> None:
-    with closing(database.watch()) as watch:
-        watch.changed()
-        with closing(sqlite3.connect(tmp_path / "other.db")) as other:
-            other.execute("CREATE TABLE t (a)")
-        (tmp_path / "other.db").replace(database.path)
-        with pytest.raises(DatabaseUnavailable, match="replaced"):
-            watch.changed()
-        database.path.unlink()
-        with pytest.raises(DatabaseUnavailable, match="found"):
-            watch.changed()
-
-
-# Schema.
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "fresh.db")
-    yield made
-    made.close()
-
-
-def set_schema(database: Database, history: History, number: str) -> None:
-    with database.begin() as tx:
-        tx.execute(sa.update(sa.table(history.version_table, sa.column("version_num"))).values(version_num=number))
-
-
-@pytest.mark.parametrize("history", History)
-def test_upgrading_twice_does_something_once(fresh: Database, history: History) -> None:
-    with pytest.raises(SchemaTooOld, match="none"):
-        db.check(fresh, history)
-    assert db.upgrade(fresh, history)
-    assert not db.upgrade(fresh, history)
-    db.check(fresh, history)
-
-
-def test_both_histories_fit_into_one_database(fresh: Database) -> None:
-    assert db.upgrade(fresh, History.CONTROL)
-    assert db.upgrade(fresh, History.EVENTS)
-    assert not db.upgrade(fresh, History.CONTROL)
-
-
-RELEASE = int(migrations.HEADS["control"].partition(".")[0])
-
-
-@pytest.mark.parametrize("found", [f"{RELEASE}.99", f"{RELEASE + 1}.0", f"{RELEASE + 1}.7"])
-def test_the_next_releases_schema_is_worked_with_and_left_alone(fresh: Database, found: str) -> None:
-    db.upgrade(fresh, History.CONTROL)
-    set_schema(fresh, History.CONTROL, found)
-    db.check(fresh, History.CONTROL)
-    assert not db.upgrade(fresh, History.CONTROL)
-
-
-@pytest.mark.parametrize("found", [f"{RELEASE + 2}.0", f"{RELEASE + 10}.3", "tomorrow"])
-def test_a_later_releases_schema_is_refused(fresh: Database, found: str) -> None:
-    db.upgrade(fresh, History.CONTROL)
-    set_schema(fresh, History.CONTROL, found)
-    for refuse in (db.check, db.upgrade):
-        with pytest.raises(SchemaTooNew, match=found):
-            refuse(fresh, History.CONTROL)
-
-
-def test_workers_and_commands_on_a_current_schema_do_without_alembic(fresh: Database) -> None:
-    db.upgrade(fresh, History.CONTROL)
-    program = (
-        "import sys; from pathlib import Path; from sekisho import db\n"
-        "database = db.Database(Path(sys.argv[1]))\n"
-        "db.check(database, db.History.CONTROL); db.upgrade(database, db.History.CONTROL)\n"
-        "assert not {'alembic', 'mako'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program, str(fresh.path)], check=True)
-
-
-def _upgrade(path: Path, ready: threading.Barrier) -> None:
-    ready.wait()
-    database = Database(path)
-    db.upgrade(database, History.CONTROL)
-    db.check(database, History.CONTROL)
-
-
-def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Barrier(3)
-    started = [context.Process(target=_upgrade, args=(tmp_path / "raced.db", ready)) for _ in range(3)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(60)
-    assert [process.exitcode for process in started] == [0, 0, 0]
