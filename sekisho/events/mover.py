@@ -22,15 +22,12 @@ from sekisho.events import log
 from sekisho.events.log import Moved, Unreadable
 from sekisho.events.record import NotAnEvent, decode
 
-__all__ = ["BATCH_MAX", "LOCK_NAME", "Mover", "Outbox", "drain", "exclusive", "move_batch"]
+__all__ = ["BATCH_MAX", "Mover", "Outbox", "drain", "exclusive", "move_batch"]
 
 _log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1000
 """Outbox rows per transaction: a few hundred kilobytes, and two syncs shared by a thousand rows."""
-
-LOCK_NAME: Final = "mover.lock"
-"""In ``data_dir``: held by whoever moves. The store would recognise what two movers carry, but they would fight."""
 
 _POLL_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 30.0
@@ -80,7 +77,10 @@ def drain(outbox: Outbox, database: Database, now_ms: int) -> int:
 
 @contextlib.contextmanager
 def exclusive(lock_path: Path) -> Iterator[bool]:
-    """Try to be the one mover of this data directory; false when another process, or thread, is."""
+    """Try to be the one mover of a data directory; false when another process, or thread, is.
+
+    The store would recognise what two movers carry, but they would fight.
+    """
     # A fork would share the lock: movers start after it.
     descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -17,7 +17,7 @@ from sekisho.db import Database
 from sekisho.doors.cli.acting import the_account, the_subuser
 from sekisho.doors.cli.common import CommandError, ConfigOption, DataOption, JsonOption, Site, open_site
 from sekisho.doors.cli.eventtext import Names, document, line
-from sekisho.events import log, mover
+from sekisho.events import log
 from sekisho.events.log import Page, Selection
 from sekisho.events.model import Event, EventKind
 from sekisho.events.mover import Mover
@@ -109,7 +109,7 @@ def _catch_up(site: Site) -> None:
         Layout(spool).database,
         lambda: OutboxReader(spool),
         site.events,
-        lock_path=site.directory.path / mover.LOCK_NAME,
+        lock_path=site.directory.mover_lock,
     )
     try:
         once.run_once()

@@ -118,8 +118,8 @@ def test_what_is_no_event_is_set_aside_and_told(database: Database, damaged: byt
 
 def test_only_one_moves_at_a_time(tmp_path: Path, database: Database) -> None:
     outbox = filled(1)
-    one = Mover(tmp_path / "spool.db", lambda: outbox, database, lock_path=tmp_path / mover.LOCK_NAME)
-    with exclusive(tmp_path / mover.LOCK_NAME) as alone:
+    one = Mover(tmp_path / "spool.db", lambda: outbox, database, lock_path=tmp_path / "mover.lock")
+    with exclusive(tmp_path / "mover.lock") as alone:
         assert alone
         assert one.run_once() == 0
     assert one.run_once() == 2
@@ -131,7 +131,7 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from sekisho.events.mover import exclusive\n"
         "with exclusive(Path(sys.argv[1])) as alone:\n    print(alone, flush=True); os.read(0, 1)"
     )
-    path = tmp_path / mover.LOCK_NAME
+    path = tmp_path / "mover.lock"
     with subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -200,7 +200,7 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def running(database: Database, spool: Path) -> Iterator[Mover]:
-    made = Mover(spool, lambda: FileOutbox(spool), database, lock_path=spool.parent / mover.LOCK_NAME, poll_s=POLL_S)
+    made = Mover(spool, lambda: FileOutbox(spool), database, lock_path=spool.parent / "mover.lock", poll_s=POLL_S)
     made.start()
     yield made
     made.stop()

@@ -157,7 +157,7 @@ def test_what_a_stopped_server_left_in_its_outbox_is_shown_once(relay: Relay) ->
 
 def test_a_mover_at_work_is_left_alone(relay: Relay) -> None:
     relay.leave_in_outbox(settled(of=message(1)))
-    with mover.exclusive(relay.directory / mover.LOCK_NAME) as alone:
+    with mover.exclusive(relay.directory / "mover.lock") as alone:
         assert alone
         assert relay.tail() == []
     assert len(relay.tail()) == 2
