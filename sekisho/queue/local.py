@@ -119,9 +119,10 @@ class LocalSpool:
         await self._loop.run_in_executor(None, self._stop)
 
     def _stop(self) -> None:
+        # The writer last: only a connection that may write tidies up the log when it is the last one.
+        self._reader.stop()
         self._files.shutdown()
         self._writer.stop()
-        self._reader.stop()
         if self._slots is not None:
             self._slots.close()
         self._usage.close()

@@ -95,7 +95,7 @@ def _rows(
         arguments = (json.dumps(list(held.senders)), json.dumps(list(held.keys)))
     statement += _ORDER
     streams = [connection.execute(statement, (owner, destination, now_ms, *arguments)) for owner in owners]
-    return iter(streams[0]) if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(1))
+    return iter(streams[0]) if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(1, 0))
 
 
 def _read_message(connection: sqlite3.Connection, number: int, bodies: Path) -> Message | None:
