@@ -30,7 +30,7 @@ def list_(
     """List the newest captured copies, newest first."""
     with _opened(config, data) as store:
         found = store.newest(limit)
-    emit([_document(each) for each in found], as_json, lambda: _text(found))
+    emit({"captured": [_document(each) for each in found]}, as_json, lambda: _text(found))
 
 
 @app.command()
