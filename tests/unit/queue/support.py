@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,7 +18,8 @@ from sekisho.refusal import Refused
 NOW_MS = 1_800_000_000_000
 NOBODY = HeldSenders()
 
-_chance = itertools.count(1)
+# Ids of several processes must differ.
+_chance = itertools.count(secrets.randbits(62))
 
 
 class FakeClock:
