@@ -6,6 +6,7 @@ import base64
 import re
 from typing import TypeAlias
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
@@ -57,7 +58,7 @@ def load(serialised: bytes) -> PrivateKey:
     )
     try:
         key = read(serialised, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         message = "not an unencrypted private key in PEM or DER"
         raise UnusableKeyError(message) from error
     if isinstance(key, Ed25519PrivateKey):

@@ -88,6 +88,8 @@ def test_nothing_is_no_field() -> None:
         (b"X: a\r\r\n", Flaw.BAD_LINE_END, b""),
         (b"X: a\n\r\n", Flaw.BAD_LINE_END, b""),
         (b"X: a\0b\r\n", Flaw.NUL, b""),
+        (b"X: a\x0bb\r\n", Flaw.VERTICAL_BLANK, b""),
+        (b"X: a\x0c\r\n", Flaw.VERTICAL_BLANK, b""),
         (b"X: a\r\n" * (FIELDS_MAX + 1), Flaw.TOO_MANY_FIELDS, b""),
     ],
 )
