@@ -33,19 +33,19 @@ class Dialler:
             by_family[socket.AF_INET if ip_address(source).version == 4 else socket.AF_INET6].append(source)
         self._restricted = bool(source_addresses)
         self._sources = {family: itertools.cycle(found) for family, found in by_family.items() if found}
-        self._verified = ssl.create_default_context(cafile=None)
-        if extra_ca is not None:
-            self._verified.load_verify_locations(cafile=extra_ca)
-        self._verified.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._unverified = ssl.create_default_context()
-        # RFC 7435: some protection against listeners where none was asked for; who the host is stays unknown.
-        self._unverified.check_hostname = False
-        self._unverified.verify_mode = ssl.CERT_NONE
-        self._unverified.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._extra_ca = extra_ca
+        self._verified: ssl.SSLContext | None = None
+        self._unverified: ssl.SSLContext | None = None
 
     def context(self, tls: RouteTls) -> ssl.SSLContext:
-        """The client side of TLS for a route that uses it."""
-        return self._verified if tls is RouteTls.REQUIRED else self._unverified
+        """The client side of TLS; made when first needed, since reading all authorities takes a while."""
+        if tls is RouteTls.REQUIRED:
+            if self._verified is None:
+                self._verified = _verifying(self._extra_ca)
+            return self._verified
+        if self._unverified is None:
+            self._unverified = _unverifying()
+        return self._unverified
 
     async def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
         """Connect to the first address of ``host`` that answers; the whole of it within ``timeout_s``.
@@ -92,6 +92,23 @@ class Dialler:
             connection.close()
             raise
         return connection
+
+
+def _verifying(extra_ca: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if extra_ca is not None:
+        context.load_verify_locations(cafile=extra_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _unverifying() -> ssl.SSLContext:
+    # RFC 7435: some protection against listeners where none was asked for; who the host is stays unknown.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def said(error: OSError) -> str:
