@@ -40,7 +40,13 @@ def dkimpy_verifies(raw: bytes, records: Zone) -> list[bool]:
         found = records.get(text.rstrip("."))
         return None if found is None else found.encode()
 
-    return [bool(dkim.DKIM(raw).verify(idx=index, dnsfunc=ask)) for index in range(len(signatures(raw)))]
+    def verdict(index: int) -> bool:
+        try:
+            return bool(dkim.DKIM(raw).verify(idx=index, dnsfunc=ask))
+        except dkim.DKIMException:
+            return False
+
+    return [verdict(index) for index in range(len(signatures(raw)))]
 
 
 def opendkim_verifies(raw: bytes, records: Zone, folder: Path) -> subprocess.CompletedProcess[bytes]:
