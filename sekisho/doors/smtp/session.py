@@ -115,13 +115,14 @@ class Connection(asyncio.Protocol):
         self._content_since_s = NEVER
         self._content_bytes = 0
         self._paused_s = 0.0
-        self._submitting_bytes = 0
+        self._outside_bytes = 0  # held for the peer, but no longer by the core
         self._spill: BodySpill | None = None
         self._spill_count = 0
         self._mail_from = ""
         self._recipients: list[str] = []
         self._id = secrets.token_hex(8)
         self._line = SessionLine()
+        self._nap: asyncio.Future[None] | None = None
         self._is_over = False
         self.identity: Identity | None = None
         self.deadline_s = NEVER
@@ -167,6 +168,7 @@ class Connection(asyncio.Protocol):
         if self.identity is not None:
             premises.admission.leave(self.identity.key_id)
         self._drop_spill()
+        self._wake()
         self._line.ended = self._line.ended or why
         self._write_line()
         premises.over(self)
@@ -321,8 +323,19 @@ class Connection(asyncio.Protocol):
         if failures > self._premises.limits.failures:
             # The check was made all the same: a good key from a shared address never comes here.
             refused, failures = Refused(Reason.AUTH_THROTTLED), 0
-        await asyncio.sleep(began_s + admission.delay_ms(failures) / 1000 - clock.monotonic())
+        await self._wait(began_s + admission.delay_ms(failures) / 1000 - clock.monotonic())
         return refused
+
+    async def _wait(self, delay_s: float) -> None:
+        """Wait, but no longer than the client does."""
+        self._nap = asyncio.get_running_loop().create_future()
+        timer = asyncio.get_running_loop().call_later(max(delay_s, 0), self._wake)
+        await self._nap
+        timer.cancel()
+
+    def _wake(self) -> None:
+        if self._nap is not None and not self._nap.done():
+            self._nap.set_result(None)
 
     def _let_in(self, identity: Identity) -> None:
         if not self._premises.admission.enter(identity.key_id):
@@ -343,7 +356,7 @@ class Connection(asyncio.Protocol):
                 self._premises.spawn(spill.discard())
             self._answer(refused)
             return
-        self._submitting_bytes = len(content.header) + len(content.body)
+        self._outside_bytes += len(content.header) + len(content.body)
         self._premises.spawn(self._submit(content, spill))
 
     async def _submit(self, content: Content, spill: BodySpill | None) -> None:
@@ -386,7 +399,7 @@ class Connection(asyncio.Protocol):
             reply = replies.queued(result.message_id)
         else:
             reply = self._refusal(result, Stage.CONTENT)
-        self._submitting_bytes = 0
+        self._outside_bytes -= len(content.header) + len(content.body)
         self._answer(reply)
         self._pump()
 
@@ -405,10 +418,13 @@ class Connection(asyncio.Protocol):
             self._spill_count += 1
             self._spill = BodySpill(self._premises.spill_directory, f"{self._id}-{self._spill_count}")
         self._set_hold(_SPILL, on=True)
-        self._premises.spawn(self._write_part(self._spill, core.take_body()))
+        part = core.take_body()
+        self._outside_bytes += len(part)
+        self._premises.spawn(self._write_part(self._spill, part))
 
     async def _write_part(self, spill: BodySpill, part: bytes) -> None:
         await spill.write(part)
+        self._outside_bytes -= len(part)
         self._set_hold(_SPILL, on=False)
         self._look_after()
 
@@ -486,7 +502,7 @@ class Connection(asyncio.Protocol):
         waiting = state is State.ASKED and core.unread_bytes > limits.unread_bytes
         if waiting or self._hold & _QUESTION:
             self._set_hold(_QUESTION, on=waiting)
-        may = premises.memory.report(self, core.held_bytes + self._submitting_bytes, can_wait=state is State.CONTENT)
+        may = premises.memory.report(self, core.held_bytes + self._outside_bytes, can_wait=state is State.CONTENT)
         if not may and not self._hold & _MEMORY:
             self._paused_s = premises.now_s
             self.deadline_s = premises.now_s + limits.memory_wait_s
