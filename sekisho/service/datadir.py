@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sekisho.service.preload import preload
 from sekisho.service.privileges import Owner, PrivilegeProblem, become, find_owner, owner_of
 
 _MODE: Final = 0o700
@@ -98,6 +99,7 @@ def become_owner(directory: DataDir) -> None:
     """For commands run as root: go on as the directory's owner, so that every file made is the server's too."""
     if os.geteuid() != 0:
         return
+    preload(migrations=True)
     try:
         become(directory.owner())
     except PrivilegeProblem as problem:

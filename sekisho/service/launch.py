@@ -24,6 +24,7 @@ from sekisho.service import certificates, datadir, sockets, telemetry
 from sekisho.service.certificates import Certificate, CertificateProblem
 from sekisho.service.config import Config, ConfigError, Endpoint, Source, parse
 from sekisho.service.datadir import DataDir, DataDirProblem
+from sekisho.service.preload import preload
 from sekisho.service.privileges import Owner, find_owner
 from sekisho.service.sockets import Bound
 from sekisho.service.spawn import Failed, run_apart
@@ -99,6 +100,7 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
     source = gather()
     config = parse(source)
     telemetry.configure(manner.log_format, config.server.log_level, "supervisor")
+    preload()
     directory = datadir.prepare(config.server.data_dir, config.server.user)
     owner = _workers_owner(config, directory)
     names = manner.certificate_names or (config.server.hostname,)

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 
 import structlog
 
+from sekisho.service.preload import preload
 from sekisho.service.privileges import Owner, PrivilegeProblem, become
 
 _UMASK: Final = 0o077  # everything a worker writes is its user's alone
@@ -52,10 +53,14 @@ class Failed:
 def run_apart(owner: Owner | None, action: Callable[[], bytes], known: tuple[type[Exception], ...]) -> bytes | Failed:
     """Run ``action`` as ``owner`` in a child, wait for it, and pass its (small) answer on.
 
-    Memory, imports and open files of the action die with the child. Exceptions in ``known`` speak for themselves; any
-    other is a fault of ours and logged with its traceback.
+    Memory, imports and open files of the action die with the child; it may migrate. Exceptions in ``known`` speak for
+    themselves; any other is a fault of ours and logged with its traceback.
     """
     reader, writer = os.pipe()
+
+    def settle() -> None:
+        os.close(reader)
+        preload(migrations=True)
 
     def main() -> int:
         try:
@@ -67,7 +72,7 @@ def run_apart(owner: Owner | None, action: Callable[[], bytes], known: tuple[typ
         os.write(writer, answer[:_ANSWER_MAX_BYTES])
         return 0
 
-    pid = spawn("sekisho-prepare", owner, lambda: os.close(reader), main)
+    pid = spawn("sekisho-prepare", owner, settle, main)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read(_ANSWER_MAX_BYTES)

@@ -1,0 +1,34 @@
+"""Import before root is given up what would otherwise be imported when it is first needed.
+
+Whoever a process becomes need not be able to read the interpreter's own library (a pyenv under /root, a container built
+by root): an import that comes too late would fail in the middle of the work. Imported before the fork, the modules are
+also one copy of memory for all workers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+_LATE: Final = (
+    "concurrent.futures.thread",
+    "dns.asyncresolver",
+    "dns.asyncquery",
+    "dns._asyncio_backend",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_8",
+    "sqlalchemy.dialects.sqlite",
+    "stringprep",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.h11_impl",
+)
+
+_MIGRATIONS: Final = ("sekisho.migrations.run",)
+
+
+def preload(*, migrations: bool = False) -> None:
+    """Import them now; ``migrations`` only where a process is going to migrate and end."""
+    for name in (*_LATE, *(_MIGRATIONS if migrations else ())):
+        importlib.import_module(name)
