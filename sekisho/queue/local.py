@@ -238,27 +238,38 @@ class LocalSpool:
     async def due(
         self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
     ) -> Sequence[Delivery]:
-        """Read what is due; see ``Spool.due``. May be fewer than ``limit`` although more are due, if they are large."""
+        """Read what is due; see ``Spool.due``.
+
+        May be fewer than ``limit`` although more are due, if they are large; none means that there are none. What is
+        appended while this runs is not in the answer: ``append`` hands it over.
+        """
         leave_out = frozenset(known)
-        touched = set(self._settling)
-        self._reads.append(touched)
-        try:
-            found = await self._reader.ask(
-                lambda connection: queries.due(
-                    connection,
-                    self._owned(),
-                    destination,
-                    now_ms=now_ms,
-                    limit=limit,
-                    known=leave_out,
-                    held=held,
-                    bodies=self._layout.bodies,
+        while True:
+            touched = set(self._settling)
+            self._reads.append(touched)
+            try:
+                found = await self._reader.ask(
+                    partial(
+                        queries.due,
+                        owners=self._owned(),
+                        destination=destination,
+                        now_ms=now_ms,
+                        limit=limit,
+                        known=leave_out,
+                        held=held,
+                        bodies=self._layout.bodies,
+                    )
                 )
-            )
-        finally:
-            # By identity: equal sets of two reads are still two.
-            self._reads = [other for other in self._reads if other is not touched]
-        return tuple(delivery for delivery in found if delivery.row not in touched) if touched else found
+            finally:
+                # By identity: equal sets of two reads are still two.
+                self._reads = [other for other in self._reads if other is not touched]
+            if not touched:
+                return found
+            good = tuple(delivery for delivery in found if delivery.row not in touched)
+            if good or not found:
+                return good
+            # Others may stand behind what was touched.
+            leave_out |= touched
 
     def _owned(self) -> tuple[int, ...]:
         return self._slots.owned if self._slots is not None else ()

@@ -50,9 +50,9 @@ def destinations(connection: sqlite3.Connection, owners: Iterable[int]) -> tuple
 
 def due(
     connection: sqlite3.Connection,
+    *,
     owners: Sequence[int],
     destination: str,
-    *,
     now_ms: int,
     limit: int,
     known: Collection[int],

@@ -49,16 +49,16 @@ class Selection:
         return " AND ".join(parts) or "1", tuple(arguments)
 
 
-def parse_id(text: str) -> Selection | None:
-    """Read ``ID`` or ``ID.INDEX``, as shown; None when it is neither."""
+def parse_id(text: str) -> tuple[MessageId, int | None] | None:
+    """Read ``ID`` or ``ID.INDEX``, as shown: message and recipient; None when it is neither."""
     name, dot, index = text.partition(".")
     message_id = parse_message_id(name)
     if message_id is None:
         return None
     if not dot:
-        return Selection(message_id)
+        return message_id, None
     # Seven digits: more than any message has recipients.
     if not (index.isascii() and index.isdigit() and len(index) <= 7):
         return None
     number = int(index)
-    return Selection(message_id, number) if number >> RECIPIENT_BITS == 0 else None
+    return (message_id, number) if number >> RECIPIENT_BITS == 0 else None

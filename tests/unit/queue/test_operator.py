@@ -37,9 +37,9 @@ def ids(delivery: Delivery) -> str:
     [
         ("AZ8s", None),
         ("", None),
-        ("A" * 22, Selection(b"\0" * 16)),  # type: ignore[arg-type]
-        ("A" * 22 + ".0", Selection(b"\0" * 16, 0)),  # type: ignore[arg-type]
-        ("A" * 22 + ".12", Selection(b"\0" * 16, 12)),  # type: ignore[arg-type]
+        ("A" * 22, (b"\0" * 16, None)),
+        ("A" * 22 + ".0", (b"\0" * 16, 0)),
+        ("A" * 22 + ".12", (b"\0" * 16, 12)),
         ("A" * 22 + ".", None),
         ("A" * 22 + ".x", None),
         ("A" * 22 + ".-1", None),
@@ -49,7 +49,7 @@ def ids(delivery: Delivery) -> str:
         ("A" * 22 + ".²", None),
     ],
 )
-def test_parse_id(text: str, expected: Selection | None) -> None:
+def test_parse_id(text: str, expected: tuple[bytes, int | None] | None) -> None:
     assert parse_id(text) == expected
 
 
