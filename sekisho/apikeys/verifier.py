@@ -72,7 +72,9 @@ class _Lookup:
     """A read under way, shared by all who present the same text."""
 
     key_id: KeyId
-    future: asyncio.Future[_Pass | None]
+    over: asyncio.Future[BaseException | None]
+    """Done once the result stands in the cache: with the read's error, if it had one. Waiting for the read itself would
+    not do: it is done one turn of the loop before its result is where the waiters look."""
     overtaken: bool = False
     """Something that it may have read the old state of has changed: its result counts for nothing."""
 
@@ -154,7 +156,8 @@ class Verifier:
                             return _UNAVAILABLE
                         lookup = self._begin(key_id, digest)
                     # Shielded: others may wait for the same read.
-                    await asyncio.shield(lookup.future)
+                    if (error := await asyncio.shield(lookup.over)) is not None:
+                        raise error
                 return found
         except (TimeoutError, DatabaseUnavailable):
             return _UNAVAILABLE
@@ -170,9 +173,9 @@ class Verifier:
         return None
 
     def _begin(self, key_id: KeyId, digest: bytes) -> _Lookup:
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._read, key_id, digest)
-        lookup = self._lookups[digest] = _Lookup(key_id, future)
-        # Registered before anybody waits, so the cache is filled before the first waiter looks.
+        loop = asyncio.get_running_loop()
+        lookup = self._lookups[digest] = _Lookup(key_id, loop.create_future())
+        future = loop.run_in_executor(self._threads, self._read, key_id, digest)
         future.add_done_callback(functools.partial(self._finish, digest, lookup))
         return lookup
 
@@ -193,9 +196,12 @@ class Verifier:
 
     def _finish(self, digest: bytes, lookup: _Lookup, future: asyncio.Future[_Pass | None]) -> None:
         del self._lookups[digest]
-        if future.cancelled() or future.exception() is not None or lookup.overtaken:
-            return
-        found = future.result()
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if error is None and not lookup.overtaken:
+            self._remember(digest, lookup, future.result())
+        lookup.over.set_result(error)
+
+    def _remember(self, digest: bytes, lookup: _Lookup, found: _Pass | None) -> None:
         if found is None:
             self._unknown[digest] = (lookup.key_id, self._clock.monotonic() + UNKNOWN_S)
             self._unknown.move_to_end(digest)

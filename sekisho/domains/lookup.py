@@ -46,7 +46,8 @@ _Question = tuple[AccountId, AccountId | None, str]
 
 @dataclass(slots=True, eq=False)
 class _Lookup:
-    future: asyncio.Future[SigningDomain | None]
+    over: asyncio.Future[BaseException | None]
+    """Done once the result stands in the cache: with the read's error, if it had one."""
     overtaken: bool = False
 
 
@@ -92,7 +93,9 @@ class SenderDomains:
                     if question in self._none:
                         return None
                     # Shielded: others may wait for the same read.
-                    await asyncio.shield((self._lookups.get(question) or self._begin(question)).future)
+                    lookup = self._lookups.get(question) or self._begin(question)
+                    if (error := await asyncio.shield(lookup.over)) is not None:
+                        raise error
         except TimeoutError as error:
             message = "the control database did not answer in time"
             raise DatabaseUnavailable(message) from error
@@ -120,17 +123,20 @@ class SenderDomains:
         if len(self._lookups) >= LOOKUPS_MAX:
             message = "too many domains are being looked up"
             raise DatabaseUnavailable(message)
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._read, question)
-        lookup = self._lookups[question] = _Lookup(future)
-        # Registered before anybody waits, so the cache is filled before the first waiter looks.
+        loop = asyncio.get_running_loop()
+        lookup = self._lookups[question] = _Lookup(loop.create_future())
+        future = loop.run_in_executor(self._threads, self._read, question)
         future.add_done_callback(functools.partial(self._finish, question, lookup))
         return lookup
 
     def _finish(self, question: _Question, lookup: _Lookup, future: asyncio.Future[SigningDomain | None]) -> None:
         del self._lookups[question]
-        if future.cancelled() or future.exception() is not None or lookup.overtaken:
-            return
-        found = future.result()
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if error is None and not lookup.overtaken:
+            self._remember(question, future.result())
+        lookup.over.set_result(error)
+
+    def _remember(self, question: _Question, found: SigningDomain | None) -> None:
         if found is None:
             self._none[question] = None
             if len(self._none) > NONE_MAX:

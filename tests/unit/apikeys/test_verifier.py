@@ -428,3 +428,18 @@ async def test_reads_under_way_are_bounded(slow: Scene, monkeypatch: pytest.Monk
         threads.run()
         threads.finish()
     assert all(isinstance(identity, Identity) for identity in await asyncio.gather(*logins[:2]))
+
+
+async def test_who_comes_in_the_very_turn_that_a_read_ends_in_waits_for_the_cache(slow: Scene) -> None:
+    # The read's future is done one turn before its result is in the cache: whoever looked in between spun for ever.
+    issued = slow.key()
+    logins = [asyncio.create_task(slow.login(issued.text))]
+    await _turn()
+    _held(slow).run()
+    _held(slow).finish()
+    while not logins[0].done():
+        logins.append(asyncio.create_task(slow.login(issued.text)))
+        await asyncio.sleep(0)
+
+    assert len(logins) > 2
+    assert len({id(identity) for identity in await asyncio.gather(*logins)}) == 1
