@@ -245,6 +245,8 @@ async def names(config: Config) -> tuple[Finding, ...]:
     if isinstance(forward, TryLater):
         return (Finding("dns", Grade.WARNING, f"no answer about {hostname}: {forward.reason}"),)
     answers = Finding("dns", Grade.OK, "answers")
+    if hostname == "localhost":
+        return (answers,)  # dev, which the world never sees
     if isinstance(forward, NoSuchName | NoRecords):
         detail = f"{hostname} has no address: receivers distrust a sender whose name leads nowhere"
         return (answers, Finding("host name", Grade.WARNING, detail))

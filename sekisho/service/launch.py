@@ -103,13 +103,12 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
     preload()
     directory = datadir.prepare(config.server.data_dir, config.server.user)
     owner = _workers_owner(config, directory)
-    names = manner.certificate_names or (config.server.hostname,)
     with contextlib.ExitStack() as undo:
         lock = datadir.lock(directory, manner.roles)
         undo.callback(lock.release)
-        _prepare(parts, config, directory, owner, names)
+        _prepare(parts, config, directory, owner, manner.certificate_names)
         certificate = _certificate(config, directory)
-        _warn(certificate, config)
+        _warn(certificate, manner.certificate_names, config)
         bound = _bind(config, manner.roles)
         undo.callback(bound.close)
         _raise_descriptor_limit()
@@ -125,7 +124,7 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
                 shared=parts.make_shared(len(bound.relays)) if bound.relays else None,
                 mains={role: main for role, main in parts.mains.items() if role in manner.roles},
                 gather=gather,
-                read_certificate=lambda fresh: _reread(fresh, directory, owner, names),
+                read_certificate=lambda fresh: _reread(fresh, directory, owner, manner.certificate_names),
                 announce=lambda: manner.announce(_announcement(config, directory, owner, bound, manner)),
                 log_format=manner.log_format,
                 hang_up_ends=manner.hang_up_ends,
@@ -149,7 +148,9 @@ def _workers_owner(config: Config, directory: DataDir) -> Owner | None:
     return None
 
 
-def _prepare(parts: Parts, config: Config, directory: DataDir, owner: Owner | None, names: Collection[str]) -> None:
+def _prepare(
+    parts: Parts, config: Config, directory: DataDir, owner: Owner | None, names: Collection[str] | None
+) -> None:
     """Migrate and make, in a child: Alembic never enters a process that stays, and root writes nothing there."""
 
     def work() -> bytes:
@@ -163,7 +164,7 @@ def _prepare(parts: Parts, config: Config, directory: DataDir, owner: Owner | No
         master_key_file = config.storage.master_key_file
         sealing.load(master_key_file or directory.master_key, make=master_key_file is None)
         if config.tls.certificate_file is None:
-            _keep_self_signed(directory, names)
+            _keep_self_signed(directory, names or (config.server.hostname,))
         if parts.prepare is not None:
             parts.prepare(config, directory)
 
@@ -194,17 +195,19 @@ def _certificate(config: Config, directory: DataDir) -> Certificate:
     return found
 
 
-def _reread(config: Config, directory: DataDir, owner: Owner | None, names: Collection[str]) -> Certificate:
+def _reread(config: Config, directory: DataDir, owner: Owner | None, names: Collection[str] | None) -> Certificate:
     if config.tls.certificate_file is None:
-        done = run_apart(owner, lambda: _keep_self_signed(directory, names), PROBLEMS)
+        done = run_apart(owner, lambda: _keep_self_signed(directory, names or (config.server.hostname,)), PROBLEMS)
         if isinstance(done, Failed):
             raise ConfigError(_OWN_FILES, done.reason)
     certificate = _certificate(config, directory)
-    _warn(certificate, config)
+    _warn(certificate, names, config)
     return certificate
 
 
-def _warn(certificate: Certificate, config: Config) -> None:
+def _warn(certificate: Certificate, names: Collection[str] | None, config: Config) -> None:
+    if names is not None and certificate.self_signed:
+        return  # asked for
     for doubt in certificate.doubts(config.server.hostname, time.time_ns() // 1_000_000):
         _log.warning("certificate.doubtful", reason=doubt)
 

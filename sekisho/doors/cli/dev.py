@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -162,9 +164,9 @@ def _document(found: Announcement, api_key: str | None) -> dict[str, object]:
 
 def _welcome(found: Announcement, document: dict[str, object], api_key: str | None) -> str:
     ports = {tls: address.port for address, tls in found.smtp if address.address.version == 4}
-    data_dir = document["data_dir"]
+    data_dir, command = document["data_dir"], _command()
     key_line = (
-        api_key or f"shown at the first start; another: sekisho key create --account dev --name N --data {data_dir}"
+        api_key or f"shown at the first start; another: {command} key create --account dev --name N --data {data_dir}"
     )
     return f"""
 Sekisho is ready. Capture mode: nothing leaves this machine.
@@ -183,7 +185,13 @@ Try it:
     --auth PLAIN --auth-user apikey --auth-password {api_key or '"$API_KEY"'} \\
     --from ann@{DOMAIN} --to reader@example.com --header "Subject: Hello"
 
-  sekisho captured list --data {data_dir}
+  {command} captured list --data {data_dir}
 
 Ctrl-C stops it.
 """
+
+
+def _command() -> str:
+    """How this program can be called again: it need not be on the PATH (``make run``)."""
+    found = shutil.which("sekisho")
+    return "sekisho" if found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve() else sys.argv[0]
