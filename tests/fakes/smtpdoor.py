@@ -7,12 +7,13 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from structlog.testing import capture_logs
 
 from sekisho.doors.smtp.admission import SharedCounts
 from sekisho.doors.smtp.bounds import Limits
@@ -54,7 +55,7 @@ class Door:
     starttls_port: int
     implicit_port: int
     clock: SteppedClock
-    stopped: bool = field(default=False)
+    logged: Sequence[MutableMapping[str, Any]]
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -111,20 +112,20 @@ def open_door(
         await listener.start()
         return listener
 
+    async def finish() -> None:
+        await loop.shutdown_default_executor()
+
     ports = starttls.getsockname()[1], implicit.getsockname()[1]
-    try:
-        listener = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-        door = Door(gate, listener, loop, certificate, folder / "spill", *ports, clock)
+    with capture_logs() as logged:
         try:
-            yield door
+            listener = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+            door = Door(gate, listener, loop, certificate, folder / "spill", *ports, clock, logged)
+            try:
+                yield door
+            finally:
+                door.run(listener.stop())
         finally:
-            door.run(listener.stop())
-    finally:
-
-        async def finish() -> None:
-            await loop.shutdown_default_executor()
-
-        asyncio.run_coroutine_threadsafe(finish(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
-        loop.close()
+            asyncio.run_coroutine_threadsafe(finish(), loop).result(30)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(30)
+            loop.close()

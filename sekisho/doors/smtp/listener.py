@@ -133,11 +133,13 @@ class Listener:
             self._sweeper = None
 
     async def _stop_accepting(self) -> None:
-        stopping = [*self._accepting, *self._arriving]
-        for task in stopping:
-            task.cancel()
-        if stopping:
-            await asyncio.wait(stopping)
+        # One after the other, with a turn of the loop between: a task that never began could give nothing back.
+        for stopping in (self._accepting, self._arriving):
+            for task in stopping:
+                task.cancel()
+            if stopping:
+                await asyncio.wait(tuple(stopping))
+            await asyncio.sleep(0)
         for listening, _ in self._sockets:
             listening.close()
         self._accepting.clear()
@@ -170,7 +172,6 @@ class Listener:
         self._empty.clear()
         implicit, limits = mode is TlsMode.IMPLICIT, self._premises.limits
         try:
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 accepted,
@@ -179,10 +180,8 @@ class Listener:
                 ssl_shutdown_timeout=limits.linger_s if implicit else None,
             )
         except OSError as error:
-            accepted.close()
             connection.over(tls_failure(error))
         except BaseException:
-            accepted.close()
             connection.over("stopped")
             raise
 

@@ -161,7 +161,9 @@ class Connection(asyncio.Protocol):
         if self._is_over:
             return
         self._is_over = True
-        self._transport = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
         premises = self._premises
         premises.memory.forget(self)
         premises.admission.disconnect(self.address)
