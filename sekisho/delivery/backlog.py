@@ -23,6 +23,8 @@ class Backlog:
         self._heap: list[tuple[int, str]] = []
         self._buckets: set[tuple[int, str]] = set()
         self._opaque: set[str] = set()
+        self._reading: str | None = None
+        self._came_meanwhile = False
 
     def is_wanting(self, destination: str) -> bool:
         """Something due there is in the spool and not in memory."""
@@ -46,6 +48,12 @@ class Backlog:
     def now(self, destination: str) -> None:
         """Something there is due."""
         self._wanting.setdefault(destination)
+        if destination == self._reading:
+            self._came_meanwhile = True
+
+    def reading(self, destination: str) -> None:
+        """A read begins: what becomes due from here on may not be in its answer."""
+        self._reading, self._came_meanwhile = destination, False
 
     def later(self, destination: str, due_ms: int, now_ms: int) -> None:
         """Something there is due at ``due_ms``."""
@@ -73,6 +81,11 @@ class Backlog:
 
     def drained(self, destination: str) -> bool:
         """Nothing due was found there. True: there may be more later of which nothing is known; sum up again."""
+        if destination == self._reading and self._came_meanwhile:
+            # Something came while the answer was on its way, and left to the spool: read once more.
+            self._came_meanwhile = False
+            self.turned(destination)
+            return False
         self._wanting.pop(destination, None)
         if destination in self._opaque:
             self._opaque.discard(destination)

@@ -356,6 +356,7 @@ class Scheduler:
     async def _read(self, destination: str, limit: int) -> None:
         now_ms = self._clock.now_ms()
         known = self._ledger.known(destination)
+        self._backlog.reading(destination)
         found = await self._spool.due(destination, now_ms, limit, known, self._holds())
         if not found:
             if self._backlog.drained(destination):
