@@ -107,6 +107,7 @@ class LocalSpool:
         )
         self._files = ThreadPoolExecutor(4, thread_name_prefix="spool body")
         self._settling: set[int] = set()
+        self._appending: set[bytes] = set()
         self._reads: list[set[int]] = []
         self._claiming = False
 
@@ -155,6 +156,7 @@ class LocalSpool:
                 events += self._encode(Settlement(delivery, outcome, at_ms))
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = self._loop.create_future()
         operation = Append(new, encode_envelope(message), events, future)
+        self._appending.add(message.id)
         if new.temporary_file is None:
             self._writer.put(operation)
         else:
@@ -210,6 +212,7 @@ class LocalSpool:
             _finish(operation)
 
     def _appended(self, operation: Append, answer: tuple[Delivery, ...] | Refused | None, *, heard: bool) -> None:
+        self._appending.discard(operation.new.message.id)
         if isinstance(answer, Refused) or operation.error is not None:
             if operation.new.temporary_file is not None:
                 self._discard(operation.new.message.body)
@@ -263,6 +266,8 @@ class LocalSpool:
             finally:
                 # By identity: equal sets of two reads are still two.
                 self._reads = [other for other in self._reads if other is not touched]
+            # Committed, but the loop has not heard of it yet: ``append`` is about to hand it over.
+            touched.update(delivery.row for delivery in found if delivery.message.id in self._appending)
             if not touched:
                 return found
             good = tuple(delivery for delivery in found if delivery.row not in touched)

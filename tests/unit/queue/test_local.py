@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from sekisho.ids import AccountId, KeyId
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Deferred, Delivered, Message, NewMessage, Recipient
 from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
-from sekisho.queue.writer import WriterStoppedError
+from sekisho.queue.transaction import Operation
+from sekisho.queue.writer import Answer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
 
 from .conftest import OpenSpool
@@ -17,6 +19,13 @@ from .support import NOBODY, NOW_MS, FakeClock, accepted, events, large_body, ma
 pytestmark = pytest.mark.timeout(60)
 
 OK = Delivered("250 2.0.0 Ok")
+
+
+def _tell(loop: asyncio.AbstractEventLoop, heard: asyncio.Queue[Sequence[Operation]]) -> Answer:
+    def answer(batch: Sequence[Operation]) -> None:
+        loop.call_soon_threadsafe(heard.put_nowait, batch)
+
+    return answer
 
 
 def fields(message: Message) -> dict[str, object]:
@@ -204,6 +213,30 @@ async def test_a_read_hands_out_nothing_that_is_being_settled(open_spool: OpenSp
     (delivery,) = accepted(await spool.append(make()))
     settling = spool.settle(Settlement(delivery, Deferred("4", NOW_MS), NOW_MS))
     assert await spool.due("dest.example", NOW_MS, 10, (), NOBODY) == ()
+    await settling
+
+
+async def test_a_read_hands_out_nothing_that_append_is_about_to(open_spool: OpenSpool) -> None:
+    spool = open_spool()
+    # The commit is done and the reader sees it, but the loop has not been told yet.
+    unheard: asyncio.Queue[Sequence[Operation]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    spool._writer._answer = _tell(loop, unheard)
+    appending = spool.append(make())
+    batch = await unheard.get()
+    assert await spool.due("dest.example", NOW_MS, 10, (), NOBODY) == ()
+    spool._resolve(batch)
+    (delivery,) = accepted(await appending)
+    (found,) = await spool.due("dest.example", NOW_MS, 10, (), NOBODY)
+    assert found.row == delivery.row
+
+
+async def test_what_stands_behind_settled_ones_is_found_in_the_same_read(open_spool: OpenSpool) -> None:
+    spool = open_spool()
+    first, second = accepted(await spool.append(make("a@d.example", "b@d.example")))
+    settling = spool.settle(Settlement(first, Deferred("4", NOW_MS), NOW_MS))
+    found = await spool.due("d.example", NOW_MS, 1, (), NOBODY)
+    assert [each.row for each in found] == [second.row]
     await settling
 
 

@@ -243,7 +243,8 @@ async def test_orphans_are_swept_and_missing_bodies_counted(open_spool: OpenSpoo
     lost["body"].path.unlink()
     (directory / "bodies" / "orphan.body").touch()
     (directory / "incoming" / "1.tmp").touch()
-    (directory / "incoming" / "2.tmp").touch()
+    (directory / "incoming" / "0").mkdir()
+    (directory / "incoming" / "0" / "2.tmp").touch()
     assert prepare(directory) == Report(swept_incoming=2, swept_bodies=1, missing_bodies=1)
     assert list((directory / "bodies").iterdir()) == [kept["body"].path]
 
