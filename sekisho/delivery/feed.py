@@ -111,12 +111,13 @@ class Feed:
         job.returns += 1
         self._offer(job, first=True)
 
-    def shut(self, verdict: Temporary) -> None:
-        """The lane's host can't be reached: everything waiting, and whatever comes, is deferred for this reason."""
+    def shut(self, verdict: Temporary, afterwards: Temporary) -> None:
+        """The lane's host can't be reached: what waits is deferred for this reason, what comes for the other."""
         self._unavailable = verdict
         while self._prepared:
             self._refuse(self._prepared.popleft(), verdict)
         self._prepare_ahead()
+        self._unavailable = afterwards
 
     def reopen(self) -> None:
         """Let jobs through again."""

@@ -50,6 +50,10 @@ class Ledger:
         """How many deliveries of one destination are here."""
         return len(self._rows.get(destination, _NOTHING))
 
+    def has(self, delivery: Delivery) -> bool:
+        """It is here, or its outcome is not on disk yet."""
+        return delivery.row in self._jobs
+
     def admit(self, job: Job) -> None:
         self._bytes += job.cost_bytes
         for delivery in job.deliveries:

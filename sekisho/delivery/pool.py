@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -24,7 +25,7 @@ from sekisho.delivery.feed import Conclude, Feed
 from sekisho.delivery.job import Job
 from sekisho.delivery.routes import RouteTls, Target
 from sekisho.delivery.tasks import Tasks
-from sekisho.delivery.verdict import Temporary, Verdict, of_failure
+from sekisho.delivery.verdict import Temporary, Verdict, of_failure, one_line
 from sekisho.queue.model import Delivery, Remote
 from sekisho.wire.smtp.client import ClientSession
 from sekisho.wire.smtp.dialogue import Failure, FailureKind, Login, TlsWish
@@ -232,7 +233,11 @@ class Pool(Owner):
         return ClientSession(self._hostname, TlsWish.ALWAYS, login)
 
     def _opening_failed(self, failure: Failure, remote: Remote) -> None:
-        if failure.kind is FailureKind.TLS and self._target.tls is RouteTls.OPPORTUNISTIC:
+        if (
+            failure.kind is FailureKind.TLS
+            and self._target.tls is RouteTls.OPPORTUNISTIC
+            and self._target.port != IMPLICIT_TLS_PORT
+        ):
             # Opportunistic means that mail matters more: the next connection asks for no TLS (RFC 7435 §3).
             self._clear_until = self._loop.time() + CLEAR_TEXT_S
             _log.warning("delivery.tls_fallback", host=self._target.host, reason=failure.text)
@@ -241,24 +246,24 @@ class Pool(Owner):
         if self._retired:
             return
         if self._open:
-            self._lengthen_pause()
-            self._no_more_until = self._loop.time() + self._pause_s
+            self._pause()
             _log.warning("delivery.connection_failed", host=self._target.host, reason=failure.text)
             return
         self._down(of_failure(failure, remote))
 
     def _down(self, verdict: Temporary) -> None:
-        self._lengthen_pause()
+        self._pause()
         self._fruitless = 0
-        self._no_more_until = self._loop.time() + self._pause_s
         _log.warning("delivery.host_down", host=self._target.host, reason=verdict.reply, pause_s=self._pause_s)
+        self._feed.shut(verdict, replace(verdict, reply=one_line(f"{verdict.reply} (not asked again yet)")))
+
+    def _pause(self) -> None:
+        """Open nothing for a while, twice as long as the last time."""
+        self._pause_s = min(self._pause_s * 2 or PAUSE_FIRST_S, PAUSE_MAX_S)
+        self._no_more_until = self._loop.time() + self._pause_s
         if self._reopening is not None:
             self._reopening.cancel()
         self._reopening = self._loop.call_later(self._pause_s, self._reopen)
-        self._feed.shut(verdict)
-
-    def _lengthen_pause(self) -> None:
-        self._pause_s = min(self._pause_s * 2 or PAUSE_FIRST_S, PAUSE_MAX_S)
 
     def _reopen(self) -> None:
         self._reopening = None

@@ -213,6 +213,8 @@ class Scheduler:
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         fitting: list[Delivery] = []
         for delivery in deliveries:
+            if self._ledger.has(delivery):
+                continue  # a read of the spool that began after the commit was faster than whoever offers it
             destination = delivery.recipient.destination
             # What is older goes first: while the spool has something due there, the new one waits in the spool too.
             if self._backlog.is_wanting(destination) or self._ledger.room(destination) <= len(fitting):
@@ -363,7 +365,8 @@ class Scheduler:
                 self._scan_later()
             return
         self._backlog.turned(destination)
-        self._admit(found)
+        # What was offered while the read was under way is here already.
+        self._admit([delivery for delivery in found if not self._ledger.has(delivery)])
 
     def _scan(self) -> None:
         self._scan_wanted = True
@@ -393,6 +396,7 @@ class Scheduler:
 
     def _sweep(self) -> None:
         now = self._loop.time()
+        self._settling.refresh()
         for outlet in self._outlets():
             outlet.sweep(now)
         self._retired = [outlet for outlet in self._retired if not outlet.is_over]

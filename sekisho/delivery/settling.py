@@ -42,14 +42,19 @@ class Settling:
         self._retry = retry
         self._chance = chance
         self._on_settled = on_settled
+        self._attempts: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__).bind()
         self.unwritten = 0
         """Settlements handed to the spool and not yet on disk."""
+
+    def refresh(self) -> None:
+        """Follow the log's configuration; a bound logger is cheap to use and keeps the level it was made with."""
+        self._attempts = structlog.get_logger(__name__).bind()
 
     def conclude(self, delivery: Delivery, verdict: Verdict | Dropped) -> None:
         """An attempt is over."""
         now_ms = self._clock.now_ms()
         outcome = self._outcome(delivery, verdict, now_ms) if isinstance(verdict, Temporary) else verdict
-        _tell(delivery, outcome)
+        _tell(self._attempts, delivery, outcome)
         self.unwritten += 1
         self._ledger.settling(delivery)
         self._write(Settlement(delivery, outcome, now_ms))
@@ -89,14 +94,14 @@ _NAMES: dict[type[Outcome], str] = {
 }
 
 
-def _tell(delivery: Delivery, outcome: Outcome) -> None:
+def _tell(log: structlog.typing.FilteringBoundLogger, delivery: Delivery, outcome: Outcome) -> None:
     """Write the attempt's one log line; the reply is escaped and bounded already."""
     message = delivery.message
     if isinstance(outcome, Dropped):
         reply, remote = outcome.reason, NOWHERE
     else:
         reply, remote = outcome.reply, outcome.remote
-    _log.info(
+    log.info(
         "delivery.attempt",
         message=message_id_text(message.id),
         recipient=delivery.recipient.index,

@@ -384,6 +384,38 @@ async def test_after_max_age_it_expires() -> None:
     assert relay.spool.rows == {}
 
 
+async def test_a_host_that_limits_connections_still_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sekisho.delivery.pool.PAUSE_FIRST_S", 0.05)
+    limits = ConnectionLimits(connections=4, deliveries=10)
+    async with serving(SmtpHost()) as host, relaying(routes_to(host), limits=limits) as relay:
+        # The first connection is welcome, others only when it has gone.
+        host.script("CONNECT", None, *[Say(b"421 4.7.0 too many connections\r\n", close=True)] * 3)
+        for number in range(50):
+            relay.send("r@mx.test", number=number)
+        await relay.spool.wait_for(50)
+    assert all(isinstance(outcome, Delivered) for outcome in relay.spool.outcomes)
+    assert len(host.mails) == 50
+
+
+async def test_what_comes_while_a_host_is_down_says_so_and_the_pause_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sekisho.delivery.pool.PAUSE_FIRST_S", 0.2)
+    host = SmtpHost()
+    async with serving(host):
+        pass
+    async with relaying(routes_to(host), retry=RetryPolicy(first_s=0.3)) as relay:
+        relay.send("r@mx.test", number=1)
+        await relay.spool.wait_for(1)
+        relay.send("r@mx.test", number=2)
+        await relay.spool.wait_for(2)
+        first, second = relay.spool.outcomes
+        assert isinstance(first, Deferred)
+        assert isinstance(second, Deferred)
+        assert second.reply == f"{first.reply} (not asked again yet)"
+        async with serving(host):
+            await relay.spool.wait_for(4)
+            assert len(host.mails) == 2
+
+
 # TLS and AUTH.
 
 
@@ -637,6 +669,21 @@ async def test_later_due_times_of_a_former_process_are_found() -> None:
         relay.scheduler.rescan()
         await spool.wait_for(4)
     assert len(host.mails) == 4
+
+
+async def test_what_a_read_found_before_it_was_offered_is_delivered_once() -> None:
+    host = SmtpHost(hold=asyncio.Event())
+    async with serving(host), relaying(routes_to(host)) as relay:
+        deliveries = relay.spool.store(make_message(), recipients("a@mx.test", "b@mx.test"))
+        relay.scheduler.rescan()
+        await host.heard("DATA")
+        relay.scheduler.offer(deliveries)
+        assert host.hold is not None
+        host.hold.set()
+        await relay.spool.wait_for(2)
+        await asyncio.sleep(0.02)
+    assert len(host.mails) == 2
+    assert relay.preparer.asked == 2
 
 
 async def test_a_settlement_that_fails_is_written_again_and_the_mail_not_sent_again(
