@@ -53,6 +53,9 @@ class Reader:
 
     def stop(self) -> None:
         """Finish what was asked, then end; blocks until then."""
+        if self._thread.ident is None:
+            self._connection.close()
+            return
         self._queue.put(None)
         self._thread.join()
 

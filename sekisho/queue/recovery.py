@@ -33,6 +33,10 @@ from sekisho.queue.schema import NotASpoolError
 _log = structlog.get_logger(__name__)
 
 _ENTER_WAIT_S: Final = 30.0
+_COMPACT_FREE_BYTES: Final = 64 << 20
+_COMPACT_USED_BYTES: Final = 64 << 20
+"""Compacting copies what is used, in memory and through the log: only when that is little."""
+
 _SIDE_FILES: Final = ("-wal", "-shm")
 
 
@@ -113,6 +117,7 @@ def _prepare(layout: Layout, now_ms: int) -> Report:
             lost_deliveries=recovered.salvaged.lost_deliveries,
             damaged_places=recovered.salvaged.damaged_places,
         )
+    _compact(layout)
     return _sweep(layout, created=created, recovered=recovered)
 
 
@@ -192,6 +197,21 @@ def _finish_exchange(layout: Layout, now_ms: int) -> Path:
     layout.suspect.unlink(missing_ok=True)
     sync_directory(layout.root)
     return aside
+
+
+def _compact(layout: Layout) -> None:
+    """Give back the room of a long queue that has gone: a spool uses its room again but never shrinks by itself."""
+    with closing(schema.connect(layout.database)) as connection:
+        ((pages,), (free,), (size,)) = (
+            connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+        )
+        if free * size < _COMPACT_FREE_BYTES or (pages - free) * size > _COMPACT_USED_BYTES:
+            return
+        try:
+            connection.execute("VACUUM")
+        except sqlite3.Error as error:
+            # Done or not done, nothing is lost; what is really wrong shows in the next transaction.
+            _log.warning("spool.compact_failed", error=str(error))
 
 
 def _sweep(layout: Layout, *, created: bool, recovered: Recovered | None) -> Report:

@@ -104,6 +104,10 @@ class Writer:
     def stop(self) -> None:
         """Carry out what was handed over so far, then end; blocks until then."""
         self._closed = True
+        if self._thread.ident is None:
+            self._connection.close()
+            self._turn.close()
+            return
         self._queue.put(None)
         self._thread.join()
 

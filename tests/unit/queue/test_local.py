@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from sekisho.ids import AccountId, KeyId
+from sekisho.queue import recovery
+from sekisho.queue.layout import Layout
+from sekisho.queue.local import LocalSpool
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Deferred, Delivered, Message, NewMessage, Recipient
 from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
 from sekisho.queue.transaction import Operation
@@ -14,7 +17,7 @@ from sekisho.queue.writer import Answer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
 
 from .conftest import OpenSpool
-from .support import NOBODY, NOW_MS, FakeClock, accepted, events, large_body, make, make_message, rows
+from .support import NOBODY, NOW_MS, FakeClock, accepted, encode, events, large_body, make, make_message, rows
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -261,6 +264,11 @@ async def test_close_commits_what_was_handed_over(open_spool: OpenSpool, tmp_pat
     for future in futures:
         accepted(await future)
     assert rows(tmp_path / "spool", "SELECT count(*) FROM delivery") == [50]
+
+
+async def test_what_was_never_started_can_be_closed(tmp_path: Path, clock: FakeClock) -> None:
+    await LocalSpool(tmp_path, encode=encode, clock=clock).close()
+    assert recovery.enter(Layout(tmp_path), NOW_MS, wait_s=0)[0].try_exclusive()
 
 
 async def test_a_cancelled_append_is_told_to_the_scheduler(open_spool: OpenSpool, tmp_path: Path) -> None:

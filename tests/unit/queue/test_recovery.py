@@ -13,6 +13,7 @@ from sekisho.queue.layout import Layout
 from sekisho.queue.local import LocalSpool
 from sekisho.queue.locks import FileLock, LockTimeoutError
 from sekisho.queue.model import Caps, Deferred, Delivered
+from sekisho.queue.outbox import OutboxReader
 from sekisho.queue.recovery import Report
 from sekisho.queue.schema import SpoolTooNewError
 from sekisho.queue.spool import Settlement
@@ -247,6 +248,25 @@ async def test_orphans_are_swept_and_missing_bodies_counted(open_spool: OpenSpoo
     (directory / "incoming" / "0" / "2.tmp").touch()
     assert prepare(directory) == Report(swept_incoming=2, swept_bodies=1, missing_bodies=1)
     assert list((directory / "bodies").iterdir()) == [kept["body"].path]
+
+
+async def test_the_room_of_a_queue_that_has_gone_is_given_back(
+    open_spool: OpenSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = open_spool()
+    kept, *gone = accepted(await spool.append(make(*(f"{number}{'x' * 60}@d.example" for number in range(2000)))))
+    await asyncio.gather(*(spool.settle(Settlement(each, Delivered("250"), NOW_MS)) for each in gone))
+    await spool.close()
+    with OutboxReader(tmp_path / "spool") as outbox:
+        outbox.delete_outbox(len(gone))
+    database = tmp_path / "spool" / "spool.db"
+    before = database.stat().st_size
+    assert prepare(tmp_path / "spool") == Report()
+    assert database.stat().st_size == before
+    monkeypatch.setattr(recovery, "_COMPACT_FREE_BYTES", 1 << 16)
+    assert prepare(tmp_path / "spool") == Report()
+    assert database.stat().st_size < before / 2
+    assert rows(tmp_path / "spool", "SELECT row FROM delivery") == [kept.row]
 
 
 async def test_nothing_is_swept_beside_a_live_server(open_spool: OpenSpool, tmp_path: Path) -> None:
