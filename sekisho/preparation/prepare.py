@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sekisho.db import DatabaseUnavailable
 from sekisho.domains import SigningDomain
@@ -20,12 +20,12 @@ from sekisho.ids import AccountId
 from sekisho.ports.clock import Clock
 from sekisho.preparation.model import NotNow, Prepared, Ready
 from sekisho.preparation.personalize import header_for
-from sekisho.preparation.signing import SigningThreads
+from sekisho.preparation.signers import Signers
 from sekisho.preparation.verp import return_path
-from sekisho.queue.model import BodyFile, Delivery, Dropped, Message
+from sekisho.queue.model import BodyFile, Delivery, Dropped
 from sekisho.secret import Secret
 from sekisho.wire.dkim.canonical import BodyHash, body_hash
-from sekisho.wire.dkim.signature import sign
+from sekisho.wire.dkim.signature import Draft, draft
 
 SIGNATURE_LIFE_S = 7 * 86_400
 """``x=``: longer than a message may stay in the next hop's queue (RFC 5321 §4.5.4.1: 4-5 days)."""
@@ -34,6 +34,10 @@ _KEPT_SIGNATURES = 256
 """Signed header blocks kept for further recipients of the same content; about 3 KiB each."""
 
 _READ_BYTES = 256 * 1024
+
+
+class NotSignedError(Exception):
+    """A signing process could not sign, or ended."""
 
 
 class Domains(Protocol):
@@ -52,6 +56,7 @@ class _Signed:
 
     domain: SigningDomain
     header: asyncio.Future[bytes]
+    """The whole block, signatures first."""
 
 
 class SigningPreparer:
@@ -61,7 +66,7 @@ class SigningPreparer:
         self,
         *,
         domains: Domains,
-        threads: SigningThreads,
+        signers: Signers,
         hostname: str,
         verp_secret: Secret[bytes],
         clock: Clock,
@@ -70,13 +75,13 @@ class SigningPreparer:
         """``deleted`` tells the subusers whose queued mail is to be dropped."""
         self._loop = asyncio.get_running_loop()
         self._domains = domains
-        self._threads = threads
+        self._signers = signers
         self._hostname = hostname
         self._verp_secret = verp_secret
         self._clock = clock
         self._deleted = deleted
         self._signed: OrderedDict[tuple[bytes, str], _Signed] = OrderedDict()
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def prepare(self, delivery: Delivery) -> asyncio.Future[Prepared]:
         """Begin; the future finishes on the loop."""
@@ -89,10 +94,13 @@ class SigningPreparer:
         if domain is not None:
             self._sign(delivery, domain, answer)
         else:
-            task = self._loop.create_task(self._look_up(delivery, answer), name="signing domain")
-            self._lookups.add(task)
-            task.add_done_callback(self._lookups.discard)
+            self._spawn(self._look_up(delivery, answer))
         return answer
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work, name="preparation")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _look_up(self, delivery: Delivery, answer: asyncio.Future[Prepared]) -> None:
         message = delivery.message
@@ -114,13 +122,38 @@ class SigningPreparer:
         signed = self._signed.get(key)
         # Other keys in force since: sign again.
         if signed is None or signed.domain is not domain:
-            at_s = self._clock.now_ms() // 1000
-            header = self._threads.run(partial(_signed_header, message, delivery.recipient.personal_to, domain, at_s))
-            signed = _Signed(domain, header)
-            self._signed[key] = signed
+            signed = self._signed[key] = _Signed(domain, self._loop.create_future())
             if len(self._signed) > _KEPT_SIGNATURES:
                 self._signed.popitem(last=False)
+            header = header_for(message.header, delivery.recipient.personal_to)
+            if isinstance(message.body, BodyFile):
+                self._spawn(self._sign_file(header, message.body, signed))
+            else:
+                self._sign_content(header, body_hash(message.body), signed)
         signed.header.add_done_callback(partial(self._ready, delivery, domain, answer))
+
+    async def _sign_file(self, header: bytes, body: BodyFile, signed: _Signed) -> None:
+        try:
+            digest = await asyncio.to_thread(_file_hash, body.path)
+        except OSError as error:
+            signed.header.set_exception(error)
+        else:
+            self._sign_content(header, digest, signed)
+
+    def _sign_content(self, header: bytes, digest: bytes, signed: _Signed) -> None:
+        domain = signed.domain
+        at_s = self._clock.now_ms() // 1000
+        drafts = draft(
+            header,
+            digest,
+            domain=domain.domain,
+            signers=domain.signers,
+            at_s=at_s,
+            expires_s=at_s + SIGNATURE_LIFE_S,
+        )
+        self._signers.sign(
+            domain.signers, [one.digest for one in drafts], partial(_join, signed.header, drafts, header)
+        )
 
     def _ready(
         self, delivery: Delivery, domain: SigningDomain, answer: asyncio.Future[Prepared], header: asyncio.Future[bytes]
@@ -149,15 +182,16 @@ def _finish(answer: asyncio.Future[Prepared], prepared: Prepared) -> None:
         answer.set_result(prepared)
 
 
-def _signed_header(message: Message, personal_to: str, domain: SigningDomain, at_s: int) -> bytes:
-    """Runs in a signing thread."""
-    header = header_for(message.header, personal_to)
-    body = message.body
-    digest = _file_hash(body.path) if isinstance(body, BodyFile) else body_hash(body)
-    signatures = sign(
-        header, digest, domain=domain.domain, signers=domain.signers, at_s=at_s, expires_s=at_s + SIGNATURE_LIFE_S
-    )
-    return signatures + header
+def _join(
+    future: asyncio.Future[bytes], drafts: Sequence[Draft], header: bytes, signatures: Sequence[bytes] | None
+) -> None:
+    """The signatures came: put the fields in front of the header."""
+    if signatures is None:
+        future.set_exception(NotSignedError())
+    else:
+        future.set_result(
+            b"".join([one.signed(signature) for one, signature in zip(drafts, signatures, strict=True)]) + header
+        )
 
 
 def _file_hash(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, cast
 
 import structlog
@@ -29,7 +30,7 @@ from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.events.record import encode
 from sekisho.ports.clock import SystemClock
 from sekisho.preparation.prepare import SigningPreparer
-from sekisho.preparation.signing import SigningThreads
+from sekisho.preparation.signers import SignerLost, Signers
 from sekisho.queue.holds import Holds
 from sekisho.queue.local import LocalSpool
 from sekisho.queue.retry import RetryPolicy
@@ -46,8 +47,8 @@ from sekisho.submission import Intake
 VERP_PURPOSE: Final = "return path tokens"
 
 _SWITCH_S: Final = 0.001
-"""How long one thread may keep the interpreter from another: signing threads wait for it between their hashes, and the
-spool's writer before each commit. Python's 5 ms would be the longest part of a commit."""
+"""How long one thread may keep the interpreter from another: the spool's writer waits for it before each commit.
+Python's 5 ms would be the longest part of a commit."""
 
 _CONTROL_THREADS: Final = 2
 
@@ -56,13 +57,16 @@ _log = structlog.get_logger()
 
 def run_relay(context: WorkerContext) -> int:
     """Run a relay worker until it has drained; its exit status."""
-    return run(context, _main)
+    # Before there is a loop or a thread: only then is a fork safe.
+    signers = Signers.fork(_signing_processes(context.worker_count))
+    return run(context, partial(_main, signers=signers))
 
 
-async def _main(context: WorkerContext, channel: Channel) -> int:
+async def _main(context: WorkerContext, channel: Channel, *, signers: Signers) -> int:
     sys.setswitchinterval(_SWITCH_S)
     draining: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    async with _Worker(context).open() as worker:
+    await signers.connect(partial(_lost, draining))
+    async with _Worker(context, signers).open() as worker:
         channel.listen(on_reload=worker.reload, on_drain=draining.set_result)
         await worker.start()
         # What start-up made lives as long as the process: the collector need not look at it again.
@@ -73,11 +77,17 @@ async def _main(context: WorkerContext, channel: Channel) -> int:
     return 0
 
 
+def _lost(draining: asyncio.Future[float]) -> None:
+    if not draining.done():
+        draining.set_exception(SignerLost())
+
+
 class _Worker:
     """All parts of one relay worker, each made here and handed exactly what it uses."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, signers: Signers) -> None:
         self._context = context
+        self._signers = signers
         config, directory = context.config, context.directory
         delivery = config.delivery
         clock = SystemClock()
@@ -104,10 +114,9 @@ class _Worker:
             on_change=self._spool_changed,
             on_adopted=self._adopted,
         )
-        self._signing = SigningThreads(_signing_threads(context.worker_count))
         preparer = SigningPreparer(
             domains=self._domains,
-            threads=self._signing,
+            signers=signers,
             hostname=config.server.hostname,
             verp_secret=sealer.derive(VERP_PURPOSE),
             clock=clock,
@@ -175,7 +184,7 @@ class _Worker:
             if self._mover is not None:
                 await asyncio.to_thread(self._mover.stop)
             await self._spool.close()
-            self._signing.close()
+            await self._signers.close()
             await asyncio.to_thread(self._follower.stop)
             self._threads.shutdown()
             self._control.close()
@@ -228,7 +237,7 @@ class _Worker:
         self._scheduler.use_routes(routes)
 
 
-def _signing_threads(workers: int) -> int:
+def _signing_processes(workers: int) -> int:
     """As many as there are cores, shared among the workers."""
     return max(1, (os.cpu_count() or 1) // workers)
 

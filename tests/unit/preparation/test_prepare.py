@@ -13,7 +13,7 @@ from sekisho.domains import SigningDomain
 from sekisho.ids import AccountId, DomainId, KeyId, MessageId
 from sekisho.preparation.model import NotNow, Prepared, Ready
 from sekisho.preparation.prepare import SigningPreparer
-from sekisho.preparation.signing import SigningThreads
+from sekisho.preparation.signers import Signers
 from sekisho.queue.model import BodyFile, Delivery, Dropped, Message, Recipient
 from sekisho.secret import Secret
 from sekisho.wire.dkim import keys
@@ -80,16 +80,17 @@ def delivery(index: int = 0, personal_to: str = "", body: bytes | BodyFile = b"H
 
 
 @pytest.fixture
-async def threads() -> AsyncIterator[SigningThreads]:
-    found = SigningThreads(2)
+async def signers() -> AsyncIterator[Signers]:
+    found = Signers.fork(1)
+    await found.connect(lambda: None)
     yield found
-    found.close()
+    await found.close()
 
 
-def preparer(threads: SigningThreads, domains: Domains, deleted: frozenset[AccountId] = frozenset()) -> SigningPreparer:
+def preparer(signers: Signers, domains: Domains, deleted: frozenset[AccountId] = frozenset()) -> SigningPreparer:
     return SigningPreparer(
         domains=domains,
-        threads=threads,
+        signers=signers,
         hostname="relay.test",
         verp_secret=Secret(b"s" * 32),
         clock=Clock(),
@@ -115,36 +116,36 @@ def verified(header: bytes, body: bytes) -> bool:
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_both_signatures_verify_and_nothing_else_is_added(threads: SigningThreads, known: bool) -> None:
-    one = await ready(preparer(threads, Domains(signing_domain(), known=known)).prepare(delivery()))
+async def test_both_signatures_verify_and_nothing_else_is_added(signers: Signers, known: bool) -> None:
+    one = await ready(preparer(signers, Domains(signing_domain(), known=known)).prepare(delivery()))
 
     assert one.header.endswith(HEADER)
     assert one.header.count(b"DKIM-Signature:") == 2
     assert verified(one.header, b"Hello\r\n")
 
 
-async def test_a_personal_copy_names_its_recipient_alone(threads: SigningThreads) -> None:
-    one = await ready(preparer(threads, Domains(signing_domain())).prepare(delivery(0, "Ann <ann@example.com>")))
+async def test_a_personal_copy_names_its_recipient_alone(signers: Signers) -> None:
+    one = await ready(preparer(signers, Domains(signing_domain())).prepare(delivery(0, "Ann <ann@example.com>")))
 
     assert b"\r\nTo: Ann <ann@example.com>\r\n" in one.header
     assert b"all@example.com" not in one.header
     assert verified(one.header, b"Hello\r\n")
 
 
-async def test_a_body_in_a_file_is_hashed_from_there(threads: SigningThreads, tmp_path: Path) -> None:
+async def test_a_body_in_a_file_is_hashed_from_there(signers: Signers, tmp_path: Path) -> None:
     content = b"line  with\tblanks \r\n" * 40_000
     file = tmp_path / "body"
     file.write_bytes(content)
 
-    one = await ready(preparer(threads, Domains(signing_domain())).prepare(delivery(body=BodyFile(file, len(content)))))
+    one = await ready(preparer(signers, Domains(signing_domain())).prepare(delivery(body=BodyFile(file, len(content)))))
 
     assert verified(one.header, content)
 
 
 async def test_equal_content_is_signed_once_and_every_recipient_has_an_own_return_path(
-    threads: SigningThreads,
+    signers: Signers,
 ) -> None:
-    subject = preparer(threads, Domains(signing_domain()))
+    subject = preparer(signers, Domains(signing_domain()))
     first, second = [await ready(subject.prepare(delivery(index))) for index in (0, 1)]
 
     assert first.header is second.header
@@ -153,15 +154,15 @@ async def test_equal_content_is_signed_once_and_every_recipient_has_an_own_retur
     assert first.mail_from.endswith("@relay.test")
 
 
-async def test_the_return_path_is_the_domains_own_once_dns_says_so(threads: SigningThreads) -> None:
-    one = await ready(preparer(threads, Domains(signing_domain("em1.example.test"))).prepare(delivery()))
+async def test_the_return_path_is_the_domains_own_once_dns_says_so(signers: Signers) -> None:
+    one = await ready(preparer(signers, Domains(signing_domain("em1.example.test"))).prepare(delivery()))
 
     assert one.mail_from.endswith("@em1.example.test")
 
 
-async def test_new_keys_sign_anew(threads: SigningThreads) -> None:
+async def test_new_keys_sign_anew(signers: Signers) -> None:
     domains = Domains(signing_domain())
-    subject = preparer(threads, domains)
+    subject = preparer(signers, domains)
     first = await ready(subject.prepare(delivery()))
     domains.domain = signing_domain("em1.example.test")
     second = await ready(subject.prepare(delivery()))
@@ -178,18 +179,18 @@ async def test_new_keys_sign_anew(threads: SigningThreads) -> None:
         Domains(signing_domain(), known=False, broken=True),
     ],
 )
-async def test_without_keys_nothing_leaves(threads: SigningThreads, domains: Domains) -> None:
-    assert isinstance(await preparer(threads, domains).prepare(delivery()), NotNow)
+async def test_without_keys_nothing_leaves(signers: Signers, domains: Domains) -> None:
+    assert isinstance(await preparer(signers, domains).prepare(delivery()), NotNow)
 
 
-async def test_mail_of_a_deleted_subuser_is_dropped(threads: SigningThreads) -> None:
-    subject = preparer(threads, Domains(signing_domain()), frozenset({AccountId(2)}))
+async def test_mail_of_a_deleted_subuser_is_dropped(signers: Signers) -> None:
+    subject = preparer(signers, Domains(signing_domain()), frozenset({AccountId(2)}))
 
     assert isinstance(await subject.prepare(delivery()), Dropped)
 
 
-async def test_a_missing_body_is_a_fault_and_not_remembered(threads: SigningThreads, tmp_path: Path) -> None:
-    subject = preparer(threads, Domains(signing_domain()))
+async def test_a_missing_body_is_a_fault_and_not_remembered(signers: Signers, tmp_path: Path) -> None:
+    subject = preparer(signers, Domains(signing_domain()))
     file = tmp_path / "body"
 
     with pytest.raises(FileNotFoundError):
