@@ -14,6 +14,7 @@ What a failure means is decided here:
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -71,7 +72,7 @@ class Writer:
         lock_wait_s: float = 10.0,
     ) -> None:
         self._layout = layout
-        self._connect = connect
+        self._suspect = os.fspath(layout.suspect)
         self._owner = owner
         self._clock = clock
         self._answer = answer
@@ -81,6 +82,7 @@ class Writer:
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._kept: list[Operation] = []
         self._retry_at = 0.0
+        self._refusing: Refused | None = None
         self._closed = False
         self._stopping = False
         self._grown_bytes = 0
@@ -169,6 +171,9 @@ class Writer:
                 path.unlink()
         # There is room again, or nobody is in the way any more: no need to wait out the pause.
         self._retry_at = 0.0
+        if self._refusing is not None:
+            self._refusing = None
+            _log.info("spool.accepting_again")
         if self._grown_bytes >= _CHECKPOINT_BYTES:
             self._checkpoint()
 
@@ -176,7 +181,7 @@ class Writer:
         """Commit a batch or leave no trace of it."""
         connection = self._connection
         with self._turn:
-            if self._layout.suspect.exists():
+            if os.path.exists(self._suspect):  # noqa: PTH110  # once per batch: a string is cheaper than a Path
                 # Another process saw storage fail: what this one would be told by the same file is worth nothing.
                 raise _SuspectError
             connection.execute("BEGIN IMMEDIATE")
@@ -218,7 +223,10 @@ class Writer:
                 new.append(operation)
             else:
                 self._kept.append(operation)
-        _log.warning("spool.refusing", reason=refusal.reason.value, error=str(error), refused=len(new))
+        if self._refusing != refusal:
+            # Once: clients repeat themselves, and logs must not fill the disk further.
+            self._refusing = refusal
+            _log.error("spool.refusing", reason=refusal.reason.value, error=str(error))
         if new:
             self._answer(new)
         if not self._retry_at:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 from sekisho.ids import KeyId
 from sekisho.ports.clock import SystemClock
@@ -56,11 +58,38 @@ async def capped(spool: LocalSpool, count: int) -> None:
             group.create_task(one())
 
 
+class Failing:
+    """A connection whose commits fail for good, as after a failed sync."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return self._connection.execute(sql, *arguments)
+
+
+async def fail(spool: LocalSpool) -> None:
+    """Work, until storage fails under it."""
+    asyncio.get_running_loop().call_later(
+        0.2, setattr, spool._writer, "_connection", Failing(spool._writer._connection)
+    )
+    await work(spool)
+
+
 async def main(directory: Path, action: str, *arguments: str) -> None:
     spool = LocalSpool(directory, encode=encode, clock=SystemClock())
     spool.start()
     if action == "work":
         await work(spool)
+    elif action == "fail":
+        await fail(spool)
     else:
         await capped(spool, int(arguments[0]))
     await spool.close()
