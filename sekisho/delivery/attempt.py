@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import structlog
 
@@ -108,6 +108,7 @@ class Connection(asyncio.Protocol):
         context: Callable[[], ssl.SSLContext],
         verified: bool,
         implicit: bool,
+        beside: bool,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._session = session
@@ -124,6 +125,7 @@ class Connection(asyncio.Protocol):
         self._content_of: Job | None = None
         self._upgrading = False
         self._over = False
+        self._proven = False  # the host has answered a transaction, or let us rest
         self._writable = asyncio.Event()
         self._writable.set()
         self.taken = 0
@@ -131,6 +133,8 @@ class Connection(asyncio.Protocol):
         self.served = 0
         """Transactions that the host has answered."""
         self.is_open = False
+        self.beside = beside
+        """Others were open when this one was begun: what it meets says nothing about the host as a whole."""
         self.deadline = loop.time() + limits.opening_s
 
     # asyncio's side.
@@ -234,6 +238,7 @@ class Connection(asyncio.Protocol):
             if job is None:
                 if self._content_of is None:
                     self.deadline = self._loop.time() + self._limits.idle_s
+                    self._proven = True
                     self._owner.rested(self)
                 return
             self._begin(job)
@@ -279,8 +284,8 @@ class Connection(asyncio.Protocol):
         """Send content that is not in memory, as fast as the host takes it."""
         stuffer = DotStuffer()
         try:
-            file = await asyncio.to_thread(body.path.open, "rb")
-            try:
+            # Opened and closed here: what a thread opened for a task that is cancelled meanwhile, nobody would close.
+            with _opened(body) as file:
                 piece = header + b"\r\n"
                 while piece:
                     if self._over or self._session.is_over or self._transport is None:
@@ -288,8 +293,6 @@ class Connection(asyncio.Protocol):
                     self._transport.write(stuffer.feed(piece))
                     await self._writable.wait()
                     piece = await asyncio.to_thread(file.read, _PIECE_BYTES)
-            finally:
-                await asyncio.to_thread(file.close)
         except OSError as error:
             # The end mark must not follow: half a message would be accepted as a whole one.
             _log.error("delivery.body_unreadable", error=said(error))
@@ -308,7 +311,7 @@ class Connection(asyncio.Protocol):
             self._content_of = None
         failure = self._failure
         # A host that closes between two messages has refused neither: the second goes over another connection.
-        if failure is not None and not event.heard and self.served and job.returns < _RETURNS_MAX:
+        if failure is not None and not event.heard and self._proven and job.returns < _RETURNS_MAX:
             self._owner.give_back(job)
             return
         for delivery, answer in zip(job.deliveries, event.answers, strict=True):
@@ -318,6 +321,7 @@ class Connection(asyncio.Protocol):
                 self._owner.conclude(delivery, of_failure(failure or _CUT, self._remote))
         if failure is None:
             self.served += 1
+            self._proven = True
             self.deadline = self._loop.time() + self._envelope_s(job)  # of the one behind it, if any
         self._owner.finished(job, served=failure is None)
 
@@ -401,6 +405,10 @@ class Connection(asyncio.Protocol):
 
 
 _CUT = Failure(FailureKind.CLOSED, "the connection was cut")
+
+
+def _opened(body: BodyFile) -> BinaryIO:
+    return body.path.open("rb")
 
 
 def _size(ready: Ready) -> int:

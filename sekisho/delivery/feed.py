@@ -24,6 +24,10 @@ from sekisho.queue.spool import HeldSenders
 _log = structlog.get_logger(__name__)
 
 
+REFUSED_AT_ONCE = 100
+"""A host that goes down defers thousands at a stroke; sessions are served in between."""
+
+
 class Outlet(Protocol):
     """The last hop of a lane."""
 
@@ -72,6 +76,7 @@ class Feed:
         self._preparing = 0
         self._prepared: deque[Job] = deque()
         self._unavailable: Temporary | None = None
+        self._afterwards: Temporary | None = None
         self._elsewhere: Callable[[Job], None] | None = None
         self._stopped = False
         self.outlet: Outlet | None = None
@@ -114,14 +119,14 @@ class Feed:
     def shut(self, verdict: Temporary, afterwards: Temporary) -> None:
         """The lane's host can't be reached: what waits is deferred for this reason, what comes for the other."""
         self._unavailable = verdict
+        self._afterwards = afterwards
         while self._prepared:
             self._refuse(self._prepared.popleft(), verdict)
         self._prepare_ahead()
-        self._unavailable = afterwards
 
     def reopen(self) -> None:
         """Let jobs through again."""
-        self._unavailable = None
+        self._unavailable = self._afterwards = None
 
     def stop(self) -> None:
         """Give out nothing more; what waits stays in the spool."""
@@ -144,13 +149,19 @@ class Feed:
     # Preparing.
 
     def _prepare_ahead(self) -> None:
+        refused = 0
         while not self._stopped and self._preparing + len(self._prepared) < self._read_ahead:
+            if refused == REFUSED_AT_ONCE:
+                asyncio.get_running_loop().call_soon(self._prepare_ahead)
+                return
             job = self._next()
             if job is None:
+                self._unavailable = self._afterwards
                 return
             if self._may_start(job):
                 if self._unavailable is not None:
                     self._refuse(job, self._unavailable)
+                    refused += 1
                 else:
                     self._prepare(job)
 

@@ -5,7 +5,8 @@ What a failure means here:
 - *no connection is open and one can't be opened*: the host is down. Whatever waits for it is deferred with the reason,
   and so is what comes during a pause that doubles each time. Nothing tries the host before the pause is over, and
   then a single connection does.
-- *others are open*: the host may limit connections. No more are opened for a while; those that are open go on.
+- *others were open when it was tried*: the host may limit connections. No more are opened for a while; those that are
+  open go on.
 - *hosts that take connections and drop each at its first message* are down as well after a few of them.
 """
 
@@ -164,7 +165,7 @@ class Pool(Owner):
         if connection.is_open:
             self._open -= 1
         if failure is not None and not connection.is_open:
-            self._opening_failed(failure, connection.remote)
+            self._opening_failed(failure, connection.remote, beside=connection.beside)
         elif failure is not None and connection.taken and not connection.served:
             self._fruitless += 1
             if self._fruitless >= _FRUITLESS_MAX and not self._open:
@@ -181,6 +182,7 @@ class Pool(Owner):
 
     async def _dial(self) -> None:
         target, limits = self._target, self._limits
+        beside = self._open > 0
         clear = target.tls is RouteTls.OFF or (
             target.tls is RouteTls.OPPORTUNISTIC and self._loop.time() < self._clear_until
         )
@@ -190,7 +192,7 @@ class Pool(Owner):
             sock = await self._dialler.connect(target.host, target.port, limits.connect_s)
         except DialError as error:
             self._dialling -= 1
-            self._opening_failed(error.failure, Remote(host=target.host))
+            self._opening_failed(error.failure, Remote(host=target.host), beside=beside)
             return
         except BaseException:
             self._dialling -= 1
@@ -203,6 +205,7 @@ class Pool(Owner):
             context=context,
             verified=target.tls is RouteTls.REQUIRED,
             implicit=implicit,
+            beside=beside,
             loop=self._loop,
         )
         self._connections.add(connection)
@@ -232,7 +235,7 @@ class Pool(Owner):
         login = Login(target.username, target.password) if target.password is not None else None
         return ClientSession(self._hostname, TlsWish.ALWAYS, login)
 
-    def _opening_failed(self, failure: Failure, remote: Remote) -> None:
+    def _opening_failed(self, failure: Failure, remote: Remote, *, beside: bool) -> None:
         if (
             failure.kind is FailureKind.TLS
             and self._target.tls is RouteTls.OPPORTUNISTIC
@@ -245,7 +248,7 @@ class Pool(Owner):
             return
         if self._retired:
             return
-        if self._open:
+        if self._open or beside:
             self._pause()
             _log.warning("delivery.connection_failed", host=self._target.host, reason=failure.text)
             return

@@ -109,6 +109,7 @@ class Scheduler:
         self._hungry = asyncio.Event()
         self._scan_wanted = False
         self._scan_pause_s = PAUSE_FIRST_S
+        self._scan_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._since_wake = 0
@@ -173,7 +174,7 @@ class Scheduler:
         What was cut off stays in the spool as it was and is attempted again after the next start.
         """
         self._draining = True
-        for timer in (self._timer, self._sweeper):
+        for timer in (self._timer, self._sweeper, self._scan_timer):
             if timer is not None:
                 timer.cancel()
         for lane in self._lanes.values():
@@ -369,12 +370,16 @@ class Scheduler:
         self._admit([delivery for delivery in found if not self._ledger.has(delivery)])
 
     def _scan(self) -> None:
+        if self._scan_timer is not None:
+            self._scan_timer.cancel()
+            self._scan_timer = None
         self._scan_wanted = True
         self._hungry.set()
 
     def _scan_later(self) -> None:
-        self._loop.call_later(self._scan_pause_s, self._scan)
-        self._scan_pause_s = min(self._scan_pause_s * 2, PAUSE_MAX_S)
+        if self._scan_timer is None:
+            self._scan_timer = self._loop.call_later(self._scan_pause_s, self._scan)
+            self._scan_pause_s = min(self._scan_pause_s * 2, PAUSE_MAX_S)
 
     # Timers.
 

@@ -70,6 +70,8 @@ class SmtpHost:
     most_open: int = 0
     port: int = 0
     happened: asyncio.Event = field(default_factory=asyncio.Event)
+    limit: int = 1_000_000
+    """Connections welcome at the same time."""
     hold: asyncio.Event | None = None
     """Set by a test: the answer to every content waits for it."""
     _script: dict[str, deque[Fault | None]] = field(default_factory=dict)
@@ -126,7 +128,7 @@ class SmtpHost:
             self.happened.set()
             self._tasks.discard(task)
             with contextlib.suppress(Exception):
-                writer.transport.abort()
+                writer.close()
 
 
 class _HungUpError(EOFError):
@@ -147,6 +149,9 @@ class _Dialogue:
         self.recipients: list[str] = []
 
     async def run(self) -> None:
+        if self.host.open > self.host.limit:
+            self.writer.write(b"421 4.7.0 too many connections\r\n")
+            return
         if await self._answer("CONNECT", "220 host.test ESMTP") is None:
             return
         while True:

@@ -103,6 +103,23 @@ async def test_a_large_body_comes_from_its_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("reply", [b"354 go\r\n552 5.3.4 too big\r\n", b"354 go\r\n"])
+async def test_a_host_that_hangs_up_on_a_large_body(tmp_path: Path, reply: bytes) -> None:
+    content = b"x" * 70 + b"\r\n"
+    path = tmp_path / "body"
+    path.write_bytes(content * 100_000)
+    async with serving(SmtpHost()) as host, relaying(routes_to(host)) as relay:
+        host.script("DATA", Say(reply, close=True))
+        relay.send("r@mx.test", body=BodyFile(path, len(content) * 100_000))
+        await relay.spool.wait_for(1)
+    (outcome,) = relay.spool.outcomes
+    assert host.mails == []
+    if b"552" in reply and isinstance(outcome, Bounced):  # or the reset was faster than the reply
+        assert outcome.status == "5.3.4"
+    else:
+        assert isinstance(outcome, Deferred)
+
+
 async def test_half_a_message_is_never_ended(tmp_path: Path) -> None:
     missing = BodyFile(tmp_path / "gone", 1000)
     async with serving(SmtpHost()) as host, relaying(routes_to(host)) as relay:
@@ -387,9 +404,7 @@ async def test_after_max_age_it_expires() -> None:
 async def test_a_host_that_limits_connections_still_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sekisho.delivery.pool.PAUSE_FIRST_S", 0.05)
     limits = ConnectionLimits(connections=4, deliveries=10)
-    async with serving(SmtpHost()) as host, relaying(routes_to(host), limits=limits) as relay:
-        # The first connection is welcome, others only when it has gone.
-        host.script("CONNECT", None, *[Say(b"421 4.7.0 too many connections\r\n", close=True)] * 3)
+    async with serving(SmtpHost(limit=1)) as host, relaying(routes_to(host), limits=limits) as relay:
         for number in range(50):
             relay.send("r@mx.test", number=number)
         await relay.spool.wait_for(50)
