@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
@@ -13,7 +12,20 @@ import typer
 from typer.exceptions import TyperException
 
 from sekisho import __version__
-from sekisho.doors.cli import check, database, dev, later, serve
+from sekisho.doors.cli import (
+    accounts,
+    captured,
+    check,
+    database,
+    dev,
+    domains,
+    events,
+    keys,
+    later,
+    queue,
+    serve,
+    subusers,
+)
 from sekisho.doors.cli.common import CommandError
 from sekisho.doors.cli.later import NotYet
 from sekisho.service.config import ConfigError
@@ -56,22 +68,14 @@ def _root(
 app.command("serve")(serve.serve)
 app.command("dev")(dev.dev)
 app.command("check")(check.check)
+app.add_typer(accounts.app, name="account")
+app.add_typer(subusers.app, name="subuser")
+app.add_typer(keys.app, name="key")
+app.add_typer(domains.app, name="domain")
+app.add_typer(queue.app, name="queue")
+app.add_typer(captured.app, name="captured")
+app.add_typer(events.app, name="events")
 app.add_typer(database.app, name="db")
-
-for _name, _module in (
-    ("account", "accounts"),
-    ("subuser", "subusers"),
-    ("key", "keys"),
-    ("domain", "domains"),
-    ("queue", "queue"),
-    ("captured", "captured"),
-    ("events", "events"),
-):
-    try:
-        app.add_typer(importlib.import_module(f"sekisho.doors.cli.{_module}").app, name=_name)
-    except ModuleNotFoundError as missing:
-        if missing.name != f"sekisho.doors.cli.{_module}":
-            raise
 
 _PEOPLE: Final = "the People release brings it"
 _PASSES: Final = "the Passes release brings it"
@@ -93,7 +97,7 @@ def main() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit status; whatever goes wrong is one line on stderr."""
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(arguments, prog_name="sekisho", standalone_mode=False)
     except TyperException as wrong:
         return _wrong_usage(wrong)
     except (ConfigError, NotYet) as problem:
@@ -104,13 +108,18 @@ def run(arguments: list[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output (head, a pager) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return _FAILED
     except Exception as fault:  # noqa: BLE001 - the last resort: people get a line, not a traceback
         # A fault of ours. Its words may quote what must not be shown; its place may not.
         where = traceback.extract_tb(fault.__traceback__)[-1]
         return _say(f"internal error: {type(fault).__name__} at {Path(where.filename).name}:{where.lineno}", _FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _forget_stdout() -> None:
+    """Send the unwritten rest nowhere: Python would complain about it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wrong_usage(wrong: TyperException) -> int:

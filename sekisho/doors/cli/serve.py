@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sekisho.doors.cli.common import CommandError, ConfigOption, DataOption, JsonOption
+from sekisho.doors.cli.common import ConfigOption, DataOption, JsonOption
 from sekisho.service import config as configuration
 from sekisho.service.launch import Announcement, Manner, launch
 from sekisho.service.telemetry import LogFormat
@@ -54,4 +54,4 @@ def _roles(text: str) -> frozenset[Role]:
         return frozenset(Role(word.strip()) for word in text.split(","))
     except ValueError:
         message = f"--roles {text}: must be relay,web or one of the two"
-        raise CommandError(message) from None
+        raise typer.BadParameter(message) from None
