@@ -85,9 +85,11 @@ def _sqlite_engine(url: URL, path: Path) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _create(_dialect: Any, _record: Any, _args: Any, _kwargs: Any) -> None:
-        # Only the owner may read it, whatever the umask; SQLite gives -wal and -shm the same mode.
+        # Only the owner may read it, whatever the umask; SQLite gives -wal and -shm the same mode. Exclusively: closing
+        # a descriptor of a file that is there would drop this process's POSIX locks on it, and the next process to
+        # close its own connection would take itself for the last and remove the log from under ours.
         with contextlib.suppress(OSError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
