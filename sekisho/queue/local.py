@@ -1,8 +1,6 @@
 """The spool on this machine's disk, as a process's event loop sees it.
 
-Two threads do the work (writer.py, reader.py); this is their meeting point on the loop. It knows one thing that
-neither does: which deliveries were touched while a read was under way, so that a read never hands out a delivery that
-was appended, settled or changed meanwhile (the reader sees the spool as it was when it began).
+Two threads do the work (writer.py, reader.py); this is their meeting point on the loop.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +21,7 @@ from sekisho.ids import MessageId
 from sekisho.ports.clock import Clock
 from sekisho.queue import bodies, queries, recovery, schema
 from sekisho.queue.faults import EXIT_SUSPECT, Fault, fault_of, mark_suspect
+from sekisho.queue.freshness import Freshness
 from sekisho.queue.layout import Layout
 from sekisho.queue.model import BodyFile, Delivery, Dropped, NewMessage
 from sekisho.queue.reader import Reader
@@ -31,7 +31,7 @@ from sekisho.queue.slots import NO_SLOT, Slots
 from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
 from sekisho.queue.transaction import Append, Claim, Operation, Settle
 from sekisho.queue.watch import ChangeKind, SpoolChange, SpoolSuspectError, Watch
-from sekisho.queue.writer import Writer
+from sekisho.queue.writer import Writer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
 
 _log = structlog.get_logger(__name__)
@@ -106,9 +106,7 @@ class LocalSpool:
             on_error=self._reading_failed,
         )
         self._files = ThreadPoolExecutor(4, thread_name_prefix="spool body")
-        self._settling: set[int] = set()
-        self._appending: set[bytes] = set()
-        self._reads: list[set[int]] = []
+        self._freshness = Freshness()
         self._claiming = False
 
     def start(self) -> None:
@@ -156,7 +154,7 @@ class LocalSpool:
                 events += self._encode(Settlement(delivery, outcome, at_ms))
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = self._loop.create_future()
         operation = Append(new, encode_envelope(message), events, future)
-        self._appending.add(message.id)
+        self._freshness.appending(message.id)
         if new.temporary_file is None:
             self._writer.put(operation)
         else:
@@ -184,7 +182,7 @@ class LocalSpool:
         """Record an outcome with its events; see ``Spool.settle``."""
         future: asyncio.Future[bool] = self._loop.create_future()
         operation = Settle(settlement, self._encode(settlement), future)
-        self._settling.add(settlement.delivery.row)
+        self._freshness.settling(settlement.delivery.row)
         self._writer.put(operation)
         return future
 
@@ -202,27 +200,20 @@ class LocalSpool:
                 case Append(answer=answer, future=future):
                     self._appended(operation, answer, heard=not future.done())
                 case Settle(settlement=settlement):
-                    row = settlement.delivery.row
-                    self._settling.discard(row)
-                    for touched in self._reads:
-                        touched.add(row)
+                    self._freshness.settled(settlement.delivery.row)
                 case Claim(answer=claimed, limit=limit):
                     self._claimed(claimed, limit)
                     continue
             _finish(operation)
 
     def _appended(self, operation: Append, answer: tuple[Delivery, ...] | Refused | None, *, heard: bool) -> None:
-        self._appending.discard(operation.new.message.id)
-        if isinstance(answer, Refused) or operation.error is not None:
-            if operation.new.temporary_file is not None:
-                self._discard(operation.new.message.body)
-        elif answer:
-            rows = [delivery.row for delivery in answer]
-            for touched in self._reads:
-                touched.update(rows)
-            if not heard:
-                # Whoever asked was cancelled while the commit ran: the deliveries are ours all the same.
-                self._changed(_change(ChangeKind.ADDED, [(each.row, each.recipient.destination) for each in answer]))
+        deliveries = () if answer is None or isinstance(answer, Refused) else answer
+        self._freshness.appended(operation.new.message.id, deliveries)
+        if deliveries and not heard:
+            # Whoever asked was cancelled while the commit ran: the deliveries are ours all the same.
+            self._changed(_change(ChangeKind.ADDED, [(each.row, each.recipient.destination) for each in deliveries]))
+        elif operation.new.temporary_file is not None and not deliveries:
+            self._discard(operation.new.message.body)
 
     def _discard(self, body: bytes | BodyFile) -> None:
         if isinstance(body, BodyFile):
@@ -248,9 +239,7 @@ class LocalSpool:
         """
         leave_out = frozenset(known)
         while True:
-            touched = set(self._settling)
-            self._reads.append(touched)
-            try:
+            with self._freshness.reading() as read:
                 found = await self._reader.ask(
                     partial(
                         queries.due,
@@ -263,18 +252,11 @@ class LocalSpool:
                         bodies=self._layout.bodies,
                     )
                 )
-            finally:
-                # By identity: equal sets of two reads are still two.
-                self._reads = [other for other in self._reads if other is not touched]
-            # Committed, but the loop has not heard of it yet: ``append`` is about to hand it over.
-            touched.update(delivery.row for delivery in found if delivery.message.id in self._appending)
-            if not touched:
-                return found
-            good = tuple(delivery for delivery in found if delivery.row not in touched)
-            if good or not found:
-                return good
+                fresh = read.fresh(found)
+            if fresh or not found:
+                return fresh
             # Others may stand behind what was touched.
-            leave_out |= touched
+            leave_out |= read.touched
 
     def _owned(self) -> tuple[int, ...]:
         return self._slots.owned if self._slots is not None else ()
@@ -282,8 +264,7 @@ class LocalSpool:
     # What others do
 
     def _changed(self, change: SpoolChange) -> None:
-        for touched in self._reads:
-            touched.update(change.rows)
+        self._freshness.changed(change.rows)
         if self._on_change is not None:
             self._on_change(change)
 
@@ -295,7 +276,8 @@ class LocalSpool:
     def _claim(self) -> None:
         if self._slots is not None and not self._claiming:
             self._claiming = True
-            self._writer.put(Claim(self._slots.first, CLAIM_MAX))
+            with suppress(WriterStoppedError):
+                self._writer.put(Claim(self._slots.first, CLAIM_MAX))
 
     def _claimed(self, rows: Sequence[tuple[int, str]], limit: int) -> None:
         self._claiming = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,10 +17,11 @@ import msgspec
 
 from sekisho.ids import MessageId
 from sekisho.ports.clock import Clock
-from sekisho.queue import recovery, schema, transaction
+from sekisho.queue import overview, recovery, schema, transaction
 from sekisho.queue.layout import Layout
 from sekisho.queue.locks import Turn
 from sekisho.queue.model import BodyFile, Delivery, Dropped, Message, Recipient
+from sekisho.queue.overview import DestinationStatus, QueuedDelivery, QueuedMessage
 from sekisho.queue.records import read_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.selection import Selection
@@ -42,57 +42,6 @@ _MASK: Final = (1 << RECIPIENT_BITS) - 1
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 Encode = Callable[[Settlement], Sequence[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationStatus:
-    """One destination's part of the queue."""
-
-    destination: str
-    count: int
-    held: int
-    """Held by an operator, by id."""
-    oldest_ms: int
-    next_ms: int | None
-    """None: all of it is held."""
-    last_reply: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedDelivery:
-    """One delivery, for people."""
-
-    row: int
-    message_id: MessageId
-    index: int
-    address: str
-    account: int
-    sender: int
-    key: str
-    accepted_ms: int
-    due_ms: int
-    attempts: int
-    held: int
-    """1: by an operator, by id."""
-    reply: str | None
-    status: str | None
-    tried_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedMessage:
-    """One message, for people: the envelope, how large it is, and what is left of it."""
-
-    message: Message
-    """Without its content."""
-    size_bytes: int
-    deliveries: tuple[QueuedDelivery, ...]
-
-
-_QUEUED: Final = (
-    "SELECT delivery.row, message.id, delivery.row & ?, address, account, sender, key, accepted_ms, due_ms, attempts,"
-    " held, reply, status, tried_ms FROM delivery JOIN message ON message.row = delivery.row >> ?"
-)
 
 
 class Operator:
@@ -132,40 +81,15 @@ class Operator:
 
     def status(self) -> tuple[DestinationStatus, ...]:
         """Sum up the queue by destination, the longest first."""
-        replies: dict[str, str] = {
-            destination: reply
-            # SQLite: with max(), the bare column comes from the row that has the maximum.
-            for destination, reply, _ in self._connection.execute(
-                "SELECT destination, reply, max(tried_ms) FROM delivery WHERE tried_ms IS NOT NULL GROUP BY destination"
-            )
-        }
-        return tuple(
-            DestinationStatus(destination, count, held, oldest_ms, next_ms, replies.get(destination))
-            for destination, count, held, oldest_ms, next_ms in self._connection.execute(
-                "SELECT destination, count(*) AS deliveries, sum(held), min(accepted_ms),"
-                " min(CASE WHEN held = 0 THEN due_ms END)"
-                " FROM delivery GROUP BY destination ORDER BY deliveries DESC, destination"
-            )
-        )
+        return overview.status(self._connection)
 
     def list(self, selection: Selection, limit: int) -> tuple[QueuedDelivery, ...]:
         """List deliveries, oldest message first."""
-        conditions, arguments = selection.conditions()
-        statement = f"{_QUEUED} WHERE {conditions} ORDER BY delivery.row LIMIT ?"
-        found = self._connection.execute(statement, (_MASK, RECIPIENT_BITS, *arguments, limit))
-        return tuple(QueuedDelivery(*columns) for columns in found)
+        return overview.deliveries(self._connection, selection, limit)
 
     def show(self, message_id: MessageId) -> QueuedMessage | None:
         """Show one message with all that is left of it; None when it is not (or no longer) in the queue."""
-        found = self._connection.execute(
-            "SELECT envelope, length(header) + 2 + coalesce(body_size, length(body)) FROM message WHERE id = ?",
-            (message_id,),
-        ).fetchone()
-        if found is None:
-            return None
-        envelope, size_bytes = found
-        deliveries = self.list(Selection(message_id), _MASK + 1)
-        return QueuedMessage(read_envelope(message_id, envelope), size_bytes, deliveries)
+        return overview.message(self._connection, message_id)
 
     # Doing
 

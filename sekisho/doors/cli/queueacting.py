@@ -18,7 +18,8 @@ from sekisho.events.record import encode
 from sekisho.ids import AccountId, MessageId
 from sekisho.ports.clock import SystemClock
 from sekisho.queue.locks import LockTimeoutError
-from sekisho.queue.operator import Operator, QueuedDelivery
+from sekisho.queue.operator import Operator
+from sekisho.queue.overview import QueuedDelivery
 from sekisho.queue.schema import NotASpoolError, SpoolTooNewError
 from sekisho.queue.selection import Selection, parse_id
 from sekisho.queue.spool import HeldSenders

@@ -8,7 +8,7 @@ from typing import Final
 from sekisho.doors.cli.acting import moment
 from sekisho.doors.cli.common import table
 from sekisho.ids import AccountId, message_id_text
-from sekisho.queue.operator import DestinationStatus, QueuedDelivery, QueuedMessage
+from sekisho.queue.overview import DestinationStatus, QueuedDelivery, QueuedMessage
 from sekisho.queue.spool import HeldSenders
 
 Names = Mapping[AccountId, str]
