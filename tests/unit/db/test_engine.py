@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -45,6 +47,19 @@ def test_a_reader_sees_one_snapshot_while_a_writer_commits(database: Database) -
         with database.begin() as tx:
             tx.execute(sa.insert(PARENT))
         assert reader.execute(counting).scalar_one() == 0
+    assert count(database) == 1
+
+
+def test_another_processes_last_close_leaves_our_log_alone(database: Database) -> None:
+    """SQLite removes the log when it believes that nobody else has the file open: it goes by POSIX locks."""
+    with database.connect(), database.connect():  # two at once: the second is a new connection beside an open one
+        pass
+    other = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]);"
+        "db.execute('INSERT INTO parent DEFAULT VALUES'); db.commit(); db.close()"
+    )
+    subprocess.run([sys.executable, "-c", other, database.path], check=True, timeout=60)
+    assert database.path.with_name("test.db-wal").exists()
     assert count(database) == 1
 
 
