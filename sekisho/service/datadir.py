@@ -205,6 +205,9 @@ def _wanted_owner(user: str) -> Owner | None:
 def _settle_owner(directory: int, path: Path, owner: Owner | None) -> None:
     status = os.fstat(directory)
     if os.geteuid() != 0:
+        if owner is not None and owner.uid != os.geteuid():
+            message = f"server.user is {owner.name!r}: run as that user, or as root"
+            raise DataDirProblem(message)
         if status.st_uid != os.geteuid():
             message = f"{path}: belongs to {_called(owner_of(status))}; run as that user, or as root"
             raise DataDirProblem(message)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -108,10 +107,11 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
         undo.callback(lock.release)
         _prepare(parts, config, directory, owner, manner.certificate_names)
         certificate = _certificate(config, directory)
+        if config.server.hostname == Config().server.hostname:
+            _log.warning("config.example_hostname", reason="server.hostname is still the example's")
         _warn(certificate, manner.certificate_names, config)
         bound = _bind(config, manner.roles)
         undo.callback(bound.close)
-        _raise_descriptor_limit()
         return supervise(
             Plan(
                 source=source,
@@ -237,10 +237,3 @@ def _announcement(
         http=http,
         ca_file=directory.certificate if config.tls.certificate_file is None else None,
     )
-
-
-def _raise_descriptor_limit() -> None:
-    """Every connection is a descriptor; the soft limit is often 1024 where the hard one is plenty."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

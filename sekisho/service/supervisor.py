@@ -22,6 +22,7 @@ from typing import Final
 
 import structlog
 
+from sekisho import __version__
 from sekisho.service import control, restart, telemetry
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, ConfigError, Source, in_force, parse
@@ -86,7 +87,11 @@ class _Worker:
 
 def supervise(plan: Plan) -> int:
     """Run until told to end; the exit status. The caller prepared everything, and releases the lock afterwards."""
-    return _Supervisor(plan).run()
+    try:
+        return _Supervisor(plan).run()
+    except Exception:
+        _log.exception("supervisor.fault")
+        raise
 
 
 class _Supervisor:
@@ -184,6 +189,7 @@ class _Supervisor:
         if not self._announced and all(each.ready for each in self._workers):
             self._announced = True
             self._plan.announce()
+            _log.info("server.ready", version=__version__, workers=len(self._workers))
 
     # Starting.
 
@@ -224,6 +230,7 @@ class _Supervisor:
             role=worker.role,
             index=worker.index,
             worker_count=len(bound.relays),
+            has_web=Role.WEB in self._plan.mains,
             config=self._config,
             directory=self._plan.directory,
             certificate=self._certificate,

@@ -6,11 +6,11 @@ a Secret: values that are not plain are printed by their repr, and a Secret's sa
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import enum
 import logging
 import os
-import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ _LEVELS: Final = {
     LogLevel.WARNING: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
 }
+_STDERR: Final = 2
 # Libraries that narrate at info what our own lines say better.
 _QUIET: Final = ("alembic", "asyncio", "sqlalchemy")
 
@@ -47,7 +48,7 @@ def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
             _renderer(render, role),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=_Stderr,
         # A cached logger would keep the level that was in force when it was first used.
         cache_logger_on_first_use=False,
     )
@@ -59,6 +60,25 @@ def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
     # At warning it tells of every malformed request: a line for each stranger who knocks.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
+
+
+class _Stderr:
+    """Writes each line with one call, so that the lines of several processes do not mix.
+
+    A log that nobody reads any more (a closed pipe, a full disk) is no reason to stop mail: what cannot be written is
+    lost.
+    """
+
+    def __init__(self, *_names: object) -> None:
+        self._descriptor: Final = _STDERR
+
+    def msg(self, line: bytes) -> None:
+        rest = memoryview(line + b"\n")
+        with contextlib.suppress(OSError):
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    debug = info = warning = error = critical = exception = fatal = log = msg
 
 
 class _Bridge(logging.Handler):

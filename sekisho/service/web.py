@@ -10,12 +10,10 @@ import structlog
 
 from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, check
 from sekisho.doors.health import Application, Health
-from sekisho.events.mover import Mover
-from sekisho.queue.layout import Layout
-from sekisho.queue.outbox import OutboxReader
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
+from sekisho.service.moving import mover
 from sekisho.service.worker import Channel, WorkerContext, run
 
 _log = structlog.get_logger()
@@ -35,14 +33,8 @@ def run_web(context: WorkerContext) -> int:
     """Run a web worker; its exit status."""
     directory = context.directory
     control, events = Database(directory.control), Database(directory.events)
-    mover = Mover(
-        Layout(directory.spool).database,
-        lambda: OutboxReader(directory.spool),
-        events,
-        lock_path=directory.mover_lock,
-    )
     app = Health(lambda: storage_fault(control, events))
-    return run(context, lambda context, channel: serve_web(context, channel, app, (mover,)))
+    return run(context, lambda context, channel: serve_web(context, channel, app, (mover(directory),)))
 
 
 def storage_fault(control: Database, events: Database) -> str | None:

@@ -56,6 +56,8 @@ class WorkerContext:
     """Its place among the workers of its role, from 0; the same after a restart."""
     worker_count: int
     """How many relay workers there are."""
+    has_web: bool
+    """A web worker runs beside: background work is its."""
     config: Config
     directory: DataDir
     certificate: Certificate

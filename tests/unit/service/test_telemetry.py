@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 import structlog
 
 from sekisho.secret import Secret
+from sekisho.service import telemetry
 from sekisho.service.config import LogLevel
 from sekisho.service.telemetry import LogFormat, configure
 
@@ -127,3 +129,21 @@ def test_malformed_requests_are_not_narrated(stderr: Stderr) -> None:
     configure(LogFormat.JSON, LogLevel.DEBUG, "web-0")
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert stderr.lines() == []
+
+
+def test_a_log_that_nobody_reads_stops_nobody(stderr: Stderr, monkeypatch: pytest.MonkeyPatch) -> None:
+    del stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(telemetry, "_STDERR", writer)
+    configure(LogFormat.JSON, LogLevel.INFO, "relay-0")
+    structlog.get_logger().info("lost")
+    os.close(writer)
+    structlog.get_logger().info("lost")
+
+
+def test_a_long_line_is_written_whole(stderr: Stderr) -> None:
+    configure(LogFormat.JSON, LogLevel.INFO, "relay-0")
+    structlog.get_logger().info("x", value="y" * 300_000)
+    (line,) = stderr.documents()
+    assert len(line["value"]) == 300_000
