@@ -60,7 +60,8 @@ def run_apart(owner: Owner | None, action: Callable[[], bytes], known: tuple[typ
 
     def settle() -> None:
         os.close(reader)
-        preload(migrations=True)
+        if owner is not None:
+            preload(migrations=True)
 
     def main() -> int:
         try:
