@@ -60,11 +60,11 @@ def leaves(command: Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str,
 
 def row(parameter: Parameter) -> str:
     if parameter.param_type_name == "option":
-        metavar = "" if parameter.is_flag else f" {parameter.metavar or parameter.type.name.upper()}"
+        metavar = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
         name = ", ".join([*parameter.opts, *parameter.secondary_opts]) + metavar
         more = " May be given several times." if parameter.multiple else ""
     else:
-        name, more = parameter.human_readable_name, ""
+        name, more = parameter.metavar or parameter.name.upper(), ""
     return f"| `{cell(name)}` | {cell(getattr(parameter, 'help', None) or '')}{more} |"
 
 
