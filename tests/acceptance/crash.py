@@ -15,6 +15,7 @@ import enum
 import itertools
 import os
 import random
+import shutil
 import signal
 import smtplib
 import tempfile
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.acceptance.certificates import make_certificate
-from tests.acceptance.relay import Document, Relay, eventually, letter, submit
+from tests.acceptance.relay import Relay, eventually, letter, submit
 from tests.acceptance.site import Seed, Site, make_seed
 from tests.fakes.sink import Letter, Sink
 
@@ -47,7 +48,7 @@ class Kill(enum.Enum):
 class Ledger:
     """What clients were promised, by letter number."""
 
-    promised: dict[int, str] = field(default_factory=dict)
+    promised: dict[int, str] = field(default_factory=dict, repr=False)
     """Number → message id of the 250."""
     broken_off: int = 0
     """Transactions that ended without an answer: the client does not know, and may not be told twice."""
@@ -197,7 +198,7 @@ class Crash:
         try:
             for number in range(rounds):
                 before = load.promised
-                eventually(lambda before=before: load.promised >= before + 5, "letters accepted", timeout_s=60)  # type: ignore[misc]
+                self._more(load, before + 5)
                 time.sleep(self.chance.uniform(0, 0.4))
                 self._kill(relay, list(Kill)[number % 3], number)
         finally:
@@ -205,6 +206,12 @@ class Crash:
         self._drain(relay)
         assert relay.stop() == 0
         return self._count(load.ledger)
+
+    def _more(self, load: Load, count: int) -> None:
+        def what() -> str:
+            return f"letters accepted; {len(self.kills)} kills so far, {load.ledger}"
+
+        eventually(lambda: load.promised >= count, what, timeout_s=60)
 
     def _kill(self, relay: Relay, kill: Kill, number: int) -> None:
         match kill:
@@ -236,23 +243,15 @@ class Crash:
     def _drain(self, relay: Relay) -> None:
         """Wait until nothing is queued; events follow by their mover."""
         assert relay.running
-        eventually(lambda: not self._queued(), "an empty queue", timeout_s=120)
-
-    def _queued(self) -> list[Document]:
-        rows: list[Document] = self.site.run("queue", "list", "--all")["queue"]
-        return rows
-
-    def _events(self) -> list[Document]:
-        rows: list[Document] = self.site.run("events", "tail", "--all")["events"]
-        return rows
+        eventually(lambda: not self.site.queue(), "an empty queue", timeout_s=120)
 
     def _count(self, ledger: Ledger) -> Summary:
         copies = self.sink.copies()
         arrived: Counter[int] = Counter()
         for (number, _), count in copies.items():
             arrived[number] += count
-        queued = {row["message_id"] for row in self._queued()}
-        events = self._events()
+        queued = {row["message_id"] for row in self.site.queue()}
+        events = self.site.events()
         final = {event["message_id"]: event["event"] for event in events if event["event"] in FINAL}
         lost, settled = [], Counter[str]()
         for number, message_id in ledger.promised.items():
@@ -313,8 +312,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=20)
     options.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFF)
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Sink() as sink:
-        place = Path(folder)
+    with Sink() as sink:
+        place = Path(tempfile.mkdtemp(prefix="sekisho-crash-"))
         seed: Seed = make_seed(place / "seed", make_certificate(place / "tls"))
         site = Site(place, seed, sink.port)
         try:
@@ -323,6 +322,7 @@ def main() -> None:
             site.relay().kill_group()
         print(summary)
         judge(summary)
+        shutil.rmtree(place)  # kept when anything went wrong: it holds the evidence
 
 
 if __name__ == "__main__":

@@ -54,12 +54,12 @@ def run(
     return done
 
 
-def eventually(ask: Callable[[], T], what: str = "", timeout_s: float = 20) -> T:
+def eventually(ask: Callable[[], T], what: str | Callable[[], str] = "", timeout_s: float = 20) -> T:
     """Ask until the answer is true: for what has no notification. The deadline only ends a failing test."""
     deadline = time.monotonic() + timeout_s
     while not (answer := ask()):
         if time.monotonic() > deadline:
-            message = f"not within {timeout_s} s: {what or ask}"
+            message = f"not within {timeout_s} s: {what() if callable(what) else what}"
             raise AssertionError(message)
         time.sleep(0.05)
     return answer

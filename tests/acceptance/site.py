@@ -96,12 +96,12 @@ class Site:
 
     def queue(self) -> list[Document]:
         """What is queued now."""
-        rows: list[Document] = self.run("queue", "list")["queue"]
+        rows: list[Document] = self.run("queue", "list", "--limit", "100000")["deliveries"]
         return rows
 
     def events(self) -> list[Document]:
         """What happened so far, oldest first."""
-        rows: list[Document] = self.run("events", "tail")["events"]
+        rows: list[Document] = self.run("events", "tail", "--all")["events"]
         return rows
 
 

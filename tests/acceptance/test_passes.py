@@ -42,7 +42,7 @@ def test_a_disabled_account_sends_nothing_until_it_is_enabled(site: Site, sink: 
         sink.answer = lambda _verb, _argument: None
         # What was accepted is held, not lost: it goes out once the account is back.
         (row,) = site.queue()
-        assert row["held"]
+        assert row["state"] == "sender disabled"
         assert not sink.letters
         site.run("account", "enable", "acme")
         sink.wait_for(1)
