@@ -6,7 +6,7 @@ from sekisho.apikeys.scopes import MAIL_SEND
 from sekisho.domains import SigningDomain
 from sekisho.identity import Identity
 from sekisho.refusal import Reason, Refused
-from sekisho.wire.mail.address import Mailbox, is_local_name
+from sekisho.wire.mail.address import Mailbox, is_local_name, routes_in_local_part
 
 
 def may_send(identity: Identity) -> Refused | None:
@@ -32,6 +32,9 @@ def may_mail(identity: Identity, recipient: Mailbox, already: int) -> Refused | 
     # Whatever the routes: mail to the machine itself or to an address is how a relay is turned on its own network.
     if is_local_name(recipient.domain):
         return Refused(Reason.RECIPIENT_LITERAL, recipient.domain)
+    # The oldest of the relaying tricks: a host further on may take the quotes off and send to the inner address.
+    if routes_in_local_part(recipient.local):
+        return Refused(Reason.RECIPIENT_MALFORMED, "an address inside the local part")
     most = identity.policy.max_recipients
     if most is not None and already >= most:
         return Refused(Reason.RECIPIENTS_TOO_MANY, f"this key may address {most} recipients per message")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from sekisho.db import DatabaseUnavailable
@@ -20,24 +19,16 @@ from sekisho.ids import AccountId
 from sekisho.ports.clock import Clock
 from sekisho.preparation.model import NotNow, Prepared, Ready
 from sekisho.preparation.personalize import header_for
-from sekisho.preparation.signers import Signers
-from sekisho.preparation.verp import return_path
-from sekisho.queue.model import BodyFile, Delivery, Dropped
+from sekisho.preparation.signers import NotSignedError, Signers, Wish
+from sekisho.preparation.verp import ReturnPaths
+from sekisho.queue.model import Delivery, Dropped
 from sekisho.secret import Secret
-from sekisho.wire.dkim.canonical import BodyHash, body_hash
-from sekisho.wire.dkim.signature import Draft, draft
 
 SIGNATURE_LIFE_S = 7 * 86_400
 """``x=``: longer than a message may stay in the next hop's queue (RFC 5321 §4.5.4.1: 4-5 days)."""
 
 _KEPT_SIGNATURES = 256
 """Signed header blocks kept for further recipients of the same content; about 3 KiB each."""
-
-_READ_BYTES = 256 * 1024
-
-
-class NotSignedError(Exception):
-    """A signing process could not sign, or ended."""
 
 
 class Domains(Protocol):
@@ -77,7 +68,7 @@ class SigningPreparer:
         self._domains = domains
         self._signers = signers
         self._hostname = hostname
-        self._verp_secret = verp_secret
+        self._return_paths = ReturnPaths(verp_secret)
         self._clock = clock
         self._deleted = deleted
         self._signed: OrderedDict[tuple[bytes, str], _Signed] = OrderedDict()
@@ -126,34 +117,12 @@ class SigningPreparer:
             if len(self._signed) > _KEPT_SIGNATURES:
                 self._signed.popitem(last=False)
             header = header_for(message.header, delivery.recipient.personal_to)
-            if isinstance(message.body, BodyFile):
-                self._spawn(self._sign_file(header, message.body, signed))
-            else:
-                self._sign_content(header, body_hash(message.body), signed)
+            at_s = self._clock.now_ms() // 1000
+            self._signers.sign(
+                Wish(header, message.body, domain.domain, domain.signers, at_s, at_s + SIGNATURE_LIFE_S),
+                partial(_join, signed.header, header),
+            )
         signed.header.add_done_callback(partial(self._ready, delivery, domain, answer))
-
-    async def _sign_file(self, header: bytes, body: BodyFile, signed: _Signed) -> None:
-        try:
-            digest = await asyncio.to_thread(_file_hash, body.path)
-        except OSError as error:
-            signed.header.set_exception(error)
-        else:
-            self._sign_content(header, digest, signed)
-
-    def _sign_content(self, header: bytes, digest: bytes, signed: _Signed) -> None:
-        domain = signed.domain
-        at_s = self._clock.now_ms() // 1000
-        drafts = draft(
-            header,
-            digest,
-            domain=domain.domain,
-            signers=domain.signers,
-            at_s=at_s,
-            expires_s=at_s + SIGNATURE_LIFE_S,
-        )
-        self._signers.sign(
-            domain.signers, [one.digest for one in drafts], partial(_join, signed.header, drafts, header)
-        )
 
     def _ready(
         self, delivery: Delivery, domain: SigningDomain, answer: asyncio.Future[Prepared], header: asyncio.Future[bytes]
@@ -168,8 +137,8 @@ class SigningPreparer:
         _finish(
             answer,
             Ready(
-                return_path(self._verp_secret, message.id, delivery.recipient.index, host),
-                return_path(self._verp_secret, message.id, None, host),
+                self._return_paths.own(message.id, delivery.recipient.index, host),
+                self._return_paths.shared(message.id, host),
                 header.result(),
                 message.body,
                 message.eight_bit,
@@ -182,21 +151,9 @@ def _finish(answer: asyncio.Future[Prepared], prepared: Prepared) -> None:
         answer.set_result(prepared)
 
 
-def _join(
-    future: asyncio.Future[bytes], drafts: Sequence[Draft], header: bytes, signatures: Sequence[bytes] | None
-) -> None:
-    """The signatures came: put the fields in front of the header."""
-    if signatures is None:
-        future.set_exception(NotSignedError())
+def _join(future: asyncio.Future[bytes], header: bytes, fields: bytes | NotSignedError) -> None:
+    """The signatures came: they go in front of the header."""
+    if isinstance(fields, NotSignedError):
+        future.set_exception(fields)
     else:
-        future.set_result(
-            b"".join([one.signed(signature) for one, signature in zip(drafts, signatures, strict=True)]) + header
-        )
-
-
-def _file_hash(path: Path) -> bytes:
-    found = BodyHash()
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            found.update(chunk)
-    return found.digest()
+        future.set_result(fields + header)

@@ -170,7 +170,7 @@ class Operator:
             cursor.execute(transaction.FINISH, (settlement.delivery.row, settlement.delivery.attempts))
             events += self._encode(settlement)
         numbers = Numbers.read(cursor)
-        cursor.executemany(transaction.INSERT_EVENT, numbers.number(events))
+        transaction.INSERT_EVENT(cursor, numbers.number(events))
         numbers.write(cursor)
         return transaction.end_messages(cursor, ended)
 

@@ -16,25 +16,28 @@ from typing import Final
 from sekisho.queue import caps
 from sekisho.queue.caps import Ledger
 from sekisho.queue.model import BodyFile, Deferred, Delivery, NewMessage
+from sekisho.queue.multirow import Insert, WithRows
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.spool import Settlement
 from sekisho.refusal import Refused
 
-INSERT_MESSAGE: Final = (
-    "INSERT INTO message (row, id, body_file, body_size, envelope, header, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_MESSAGE: Final = Insert("message", "row, id, body_file, body_size, envelope, header, body")
+INSERT_DELIVERY: Final = Insert(
+    "delivery",
+    "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address, personal_to",
+    "?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?",
 )
-INSERT_DELIVERY: Final = (
-    "INSERT INTO delivery (row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms,"
-    " address, personal_to) VALUES (?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
-)
-INSERT_EVENT: Final = "INSERT INTO outbox (seq, event) VALUES (?, ?)"
+INSERT_EVENT: Final = Insert("outbox", "seq, event")
 FINISH: Final = "DELETE FROM delivery WHERE row = ? AND attempts = ?"
+_FINISH_MANY: Final = WithRows("DELETE FROM delivery WHERE attempts = ? AND row IN ({rows})")
 _DEFER: Final = (
     "UPDATE delivery SET attempts = attempts + 1, due_ms = ?, reply = ?, status = ?, tried_ms = ?"
     " WHERE row = ? AND attempts = ?"
 )
-END_MESSAGE: Final = (
-    "DELETE FROM message WHERE row = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE row >= ? AND row < ?)"
+_END_MESSAGES: Final = WithRows(  # noqa: S608  # one constant of ours
+    "DELETE FROM message WHERE row IN ({rows})"
+    " AND NOT EXISTS (SELECT 1 FROM delivery"
+    f" WHERE delivery.row >= message.row << {RECIPIENT_BITS} AND delivery.row < (message.row + 1) << {RECIPIENT_BITS})"
 )
 _CLAIM: Final = (
     "UPDATE delivery SET owner = ? WHERE row IN"
@@ -151,40 +154,65 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: 
     ended = _settle(cursor, settles, events)
     written = _append(cursor, appends, events, numbers, owner=owner, now_ms=now_ms)
     if events:
-        cursor.executemany(INSERT_EVENT, numbers.number(events))
+        INSERT_EVENT(cursor, numbers.number(events))
     numbers.write(cursor)
     return Applied(ended, written + 2048 * len(batch))
 
 
 def _settle(cursor: sqlite3.Cursor, settles: Sequence[Settle], events: list[bytes]) -> tuple[Path, ...]:
-    execute = cursor.execute
+    finals: dict[int, list[Settle]] = {}
     ended: dict[int, BodyFile | None] = {}
     for operation in settles:
-        settlement = operation.settlement
-        delivery, outcome = settlement.delivery, settlement.outcome
+        delivery, outcome = operation.settlement.delivery, operation.settlement.outcome
         if type(outcome) is Deferred:
-            execute(
+            cursor.execute(
                 _DEFER,
-                (outcome.next_ms, outcome.reply, outcome.status, settlement.at_ms, delivery.row, delivery.attempts),
+                (
+                    outcome.next_ms,
+                    outcome.reply,
+                    outcome.status,
+                    operation.settlement.at_ms,
+                    delivery.row,
+                    delivery.attempts,
+                ),
             )
             operation.answer = cursor.rowcount == 1
         else:
-            execute(FINISH, (delivery.row, delivery.attempts))
-            operation.answer = cursor.rowcount == 1
-            if operation.answer:
-                body = delivery.message.body
-                ended[delivery.row >> RECIPIENT_BITS] = body if type(body) is BodyFile else None
+            finals.setdefault(delivery.attempts, []).append(operation)
+    for attempts, operations in finals.items():
+        _finish(cursor, operations, attempts)
+    for operation in settles:
         if operation.answer:
             events += operation.events
+            if type(operation.settlement.outcome) is not Deferred:
+                delivery = operation.settlement.delivery
+                body = delivery.message.body
+                ended[delivery.row >> RECIPIENT_BITS] = body if type(body) is BodyFile else None
     return end_messages(cursor, ended)
+
+
+def _finish(cursor: sqlite3.Cursor, operations: Sequence[Settle], attempts: int) -> None:
+    """Remove deliveries that are over; each operation's answer says whether its own was there."""
+    rows = [operation.settlement.delivery.row for operation in operations]
+    cursor.execute("SAVEPOINT finish")
+    if len(set(rows)) == len(rows) and _FINISH_MANY(cursor, rows, attempts) == len(rows):
+        for operation in operations:
+            operation.answer = True
+    else:
+        # Somebody dropped one meanwhile: which one is worth finding out only then.
+        cursor.execute("ROLLBACK TO finish")
+        for operation, row in zip(operations, rows, strict=True):
+            cursor.execute(FINISH, (row, attempts))
+            operation.answer = cursor.rowcount == 1
+    cursor.execute("RELEASE finish")
 
 
 def end_messages(cursor: sqlite3.Cursor, ended: dict[int, BodyFile | None]) -> tuple[Path, ...]:
     """Remove those of the messages that have no delivery left; the body files that may go after the commit."""
+    _END_MESSAGES(cursor, [row for row, body in ended.items() if body is None])
     files = []
     for row, body in ended.items():
-        cursor.execute(END_MESSAGE, (row, row << RECIPIENT_BITS, (row + 1) << RECIPIENT_BITS))
-        if body is not None and cursor.rowcount == 1:
+        if body is not None and _END_MESSAGES(cursor, [row]) == 1:
             files.append(body.path)
     return tuple(files)
 
@@ -239,8 +267,8 @@ def _append(
             made.append(Delivery(number, message, recipient, 0, due_ms))
         operation.answer = tuple(made)
     if messages:
-        cursor.executemany(INSERT_MESSAGE, messages)
-        cursor.executemany(INSERT_DELIVERY, deliveries)
+        INSERT_MESSAGE(cursor, messages)
+        INSERT_DELIVERY(cursor, deliveries)
     if ledger is not None:
         ledger.write()
     return written + 256 * len(deliveries)

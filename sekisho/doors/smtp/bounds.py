@@ -70,7 +70,7 @@ class Limits:
     # Time. All are looked at once a second by one sweeper.
     handshake_s: int = _bound(30, "TLS needs two round trips", "nginx 60 s")
     login_s: int = _bound(120, "from the connection to a successful login: strangers hold nothing for long")
-    idle_s: int = _bound(
+    idle_s: float = _bound(
         300, "RFC 5321 §4.5.3.2.7: at least five minutes between commands", "Postfix 300 s", "smtp.idle_timeout"
     )
     command_s: int = _bound(

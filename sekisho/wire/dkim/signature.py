@@ -19,7 +19,6 @@ from typing import Literal, TypeAlias, assert_never
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from sekisho.wire.dkim.canonical import relaxed_value
@@ -80,26 +79,13 @@ class Signer:
             raise TypeError(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A DKIM-Signature field that lacks its signature."""
-
-    digest: bytes
-    """SHA-256 of what is to be signed (RFC 6376 §3.7): the one thing that the holder of the key needs."""
-    _value: bytes
-
-    def signed(self, signature: bytes) -> bytes:
-        """Return the finished field with its CRLF."""
-        return b"DKIM-Signature: " + self._value + _folded_base64(signature) + b"\r\n"
-
-
-def draft(
+def sign(
     header: bytes, body_hash: bytes, *, domain: str, signers: Sequence[Signer], at_s: int, expires_s: int
-) -> tuple[Draft, ...]:
-    """Write one field per signer, unsigned; the keys themselves are not touched.
+) -> bytes:
+    """Return one DKIM-Signature field per signer, each ending in CRLF, to be put in front of ``header``.
 
     ``header`` is a block that ``headers.parse`` accepts, ``body_hash`` the digest of the relaxed body, ``at_s`` and
-    ``expires_s`` are points in time (``t=``, ``x=``).
+    ``expires_s`` are points in time (``t=``, ``x=``). Signs in the calling thread, where RSA gives up the GIL.
     Raises ValueError for a header without From or an expiry that is not after ``at_s``.
     """
     if expires_s <= at_s:
@@ -112,7 +98,7 @@ def draft(
         _folded(names),
         base64.b64encode(body_hash),
     )
-    drafts: list[Draft] = []
+    fields: list[bytes] = []
     for signer in signers:
         value = b"v=1; a=%s; c=relaxed/relaxed;\r\n d=%s; s=%s" % (
             signer.algorithm.encode("ascii"),
@@ -123,30 +109,8 @@ def draft(
         # RFC 6376 §3.7: the field itself is hashed last, canonical, with an empty b= and without its CRLF. All our
         # blanks are single spaces, so taking the folds out is all that canonicalising it would do.
         data = signed + b"dkim-signature:" + value.replace(b"\r\n", b"")
-        drafts.append(Draft(hashlib.sha256(data).digest(), value))
-    return tuple(drafts)
-
-
-def sign_digest(key: PrivateKey, digest: bytes) -> bytes:
-    """Sign the digest of a draft, in the calling thread."""
-    match key:
-        case RSAPrivateKey():
-            return key.sign(digest, _PADDING, _PREHASHED)
-        case Ed25519PrivateKey():
-            # RFC 8463 §3: PureEdDSA over the digest, not over the data.
-            return key.sign(digest)
-        case unreachable:
-            assert_never(unreachable)
-
-
-def sign(
-    header: bytes, body_hash: bytes, *, domain: str, signers: Sequence[Signer], at_s: int, expires_s: int
-) -> bytes:
-    """Return one DKIM-Signature field per signer, to be put in front of ``header``; see ``draft``."""
-    drafts = draft(header, body_hash, domain=domain, signers=signers, at_s=at_s, expires_s=expires_s)
-    return b"".join(
-        one.signed(sign_digest(signer.key, one.digest)) for one, signer in zip(drafts, signers, strict=True)
-    )
+        fields.append(b"DKIM-Signature: " + value + _folded_base64(_signature(signer, data)) + b"\r\n")
+    return b"".join(fields)
 
 
 # A field of a block that was judged before: the name, then everything up to a line that does not continue it.
@@ -180,8 +144,19 @@ def _select(header: bytes) -> tuple[list[bytes], bytes]:
 _SIGNED = frozenset(SIGNED)
 
 
+def _signature(signer: Signer, data: bytes) -> bytes:
+    match signer.key:
+        case RSAPrivateKey() as key:
+            return key.sign(data, _PADDING, _SHA256)
+        case Ed25519PrivateKey() as key:
+            # RFC 8463 §3: PureEdDSA over the digest, not over the data.
+            return key.sign(hashlib.sha256(data).digest())
+        case unreachable:
+            assert_never(unreachable)
+
+
 _PADDING = PKCS1v15()
-_PREHASHED = Prehashed(SHA256())
+_SHA256 = SHA256()
 
 _LINE = 76
 """Keeps every line of the field within 78 with its leading space (RFC 5322 §2.1.1)."""

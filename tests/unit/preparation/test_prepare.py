@@ -13,7 +13,7 @@ from sekisho.domains import SigningDomain
 from sekisho.ids import AccountId, DomainId, KeyId, MessageId
 from sekisho.preparation.model import NotNow, Prepared, Ready
 from sekisho.preparation.prepare import SigningPreparer
-from sekisho.preparation.signers import Signers
+from sekisho.preparation.signers import NotSignedError, Signers
 from sekisho.queue.model import BodyFile, Delivery, Dropped, Message, Recipient
 from sekisho.secret import Secret
 from sekisho.wire.dkim import keys
@@ -193,7 +193,7 @@ async def test_a_missing_body_is_a_fault_and_not_remembered(signers: Signers, tm
     subject = preparer(signers, Domains(signing_domain()))
     file = tmp_path / "body"
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(NotSignedError):
         await subject.prepare(delivery(body=BodyFile(file, 1)))
 
     file.write_bytes(b"x\r\n")

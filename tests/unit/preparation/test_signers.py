@@ -3,57 +3,74 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.preparation import signers as subject
-from sekisho.preparation.signers import Signers, _Frames
+from sekisho.preparation.signers import NotSignedError, Signers, Wish, _Frames
+from sekisho.queue.model import BodyFile
 from sekisho.wire.dkim import keys
-from sekisho.wire.dkim.signature import Signer
+from sekisho.wire.dkim.canonical import body_hash
+from sekisho.wire.dkim.signature import Signer, sign
 
 RSA, ED25519 = keys.generate_rsa(), keys.generate_ed25519()
 PAIR = (Signer("r", "rsa-sha256", RSA), Signer("e", "ed25519-sha256", ED25519))
-DIGEST = bytes(range(32))
+HEADER = b"From: a@example.test\r\nSubject: hi\r\n"
+BODY = b"Hello\r\n"
+NOW_S = 1_790_000_000
 
-Asked = asyncio.Future[tuple[bytes, ...] | None]
+Asked = asyncio.Future[bytes | NotSignedError]
 
 
-def ask(signers: Signers, pair: tuple[Signer, ...] = PAIR, digest: bytes = DIGEST) -> Asked:
+def ask(
+    signers: Signers, pair: tuple[Signer, ...] = PAIR, body: bytes | BodyFile = BODY, header: bytes = HEADER
+) -> Asked:
     future: Asked = asyncio.get_running_loop().create_future()
-    signers.sign(pair, [digest] * len(pair), lambda found: future.set_result(None if found is None else tuple(found)))
+    signers.sign(Wish(header, body, "example.test", pair, NOW_S, NOW_S + 60), future.set_result)
     return future
 
 
-def is_signed(found: tuple[bytes, ...] | None, digest: bytes = DIGEST) -> bool:
-    assert found is not None
-    RSA.public_key().verify(found[0], digest, PKCS1v15(), Prehashed(SHA256()))
-    ED25519.public_key().verify(found[1], digest)
-    return True
+def is_signed(found: bytes | NotSignedError, body: bytes = BODY, pair: tuple[Signer, ...] = PAIR) -> bool:
+    """Both algorithms are deterministic: the fields are those that would be made here."""
+    return found == sign(HEADER, body_hash(body), domain="example.test", signers=pair, at_s=NOW_S, expires_s=NOW_S + 60)
 
 
 async def test_every_job_gets_its_own_signatures() -> None:
     signers = Signers.fork(2)
     await signers.connect(lambda: None)
-    digests = [number.to_bytes(32, "big") for number in range(100)]
+    bodies = [b"%d\r\n" % number for number in range(100)]
 
-    asked = [ask(signers, digest=digest) for digest in digests]
+    asked = [ask(signers, body=body) for body in bodies]
 
-    for found, digest in zip(await asyncio.gather(*asked), digests, strict=True):
-        assert is_signed(found, digest)
+    for found, body in zip(await asyncio.gather(*asked), bodies, strict=True):
+        assert is_signed(found, body)
     await signers.close()
 
 
-async def test_what_cannot_be_signed_disturbs_nobody() -> None:
+async def test_a_body_in_a_file_is_read_there(tmp_path: Path) -> None:
+    body = b"line  with\tblanks \r\n" * 40_000
+    file = tmp_path / "body"
+    file.write_bytes(body)
     signers = Signers.fork(1)
     await signers.connect(lambda: None)
-    bad, good = ask(signers, digest=b"short"), ask(signers)
 
-    assert await bad is None
+    assert is_signed(await ask(signers, body=BodyFile(file, len(body))), body)
+    await signers.close()
+
+
+async def test_what_cannot_be_signed_disturbs_nobody(tmp_path: Path) -> None:
+    signers = Signers.fork(1)
+    await signers.connect(lambda: None)
+    bad = [ask(signers, header=b"To: x@example.com\r\n"), ask(signers, body=BodyFile(tmp_path / "gone", 1))]
+    good = ask(signers)
+
+    assert [str(fault) for fault in await asyncio.gather(*bad)] == [
+        "ValueError: a header without From cannot be signed",
+        f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/gone'",
+    ]
     assert is_signed(await good)
     await signers.close()
 
@@ -65,7 +82,7 @@ async def test_only_so_many_keys_are_remembered(monkeypatch: pytest.MonkeyPatch)
     await signers.connect(lambda: None)
 
     for pair in (PAIR, other, PAIR):
-        assert is_signed(await ask(signers, pair))
+        assert is_signed(await ask(signers, pair), pair=pair)
         assert len(signers._processes[0]._numbers) == 2
     await signers.close()
 
@@ -80,7 +97,7 @@ async def test_a_killed_process_is_noticed_and_its_jobs_are_answered() -> None:
     await asyncio.sleep(0)
     os.kill(pid, signal.SIGKILL)
 
-    assert await asked is None
+    assert isinstance(await asked, NotSignedError)
     await lost.wait()
     await signers.close()
 
@@ -100,7 +117,7 @@ async def test_a_process_ends_with_its_worker_and_not_with_a_signal_to_the_group
 
 
 def test_a_key_is_not_shown() -> None:
-    assert "secret" not in repr(subject._Learn(1, b"secret"))
+    assert "secret" not in repr(subject._Learn(1, "s", "rsa-sha256", b"secret"))
 
 
 @given(st.lists(st.binary(max_size=30)), st.lists(st.integers(1, 20)))
