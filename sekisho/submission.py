@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Protocol
 
 from sekisho.domains import SigningDomain
 from sekisho.identity import Identity
-from sekisho.ids import AccountId, MessageId, message_id_text, new_message_id
+from sekisho.ids import AccountId, Chance, MessageId, message_id_text, new_message_id
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock
 from sekisho.queue.model import BodyFile, Caps, Delivery, Message, NewMessage, Recipient
@@ -91,6 +90,7 @@ class Intake:
         self._node = node
         self._clock = clock
         self._recipient = recipient
+        self._chance = Chance()
 
     async def accept(self, submission: Submission) -> tuple[Accepted, tuple[Delivery, ...]] | Refused:
         """Judge the message and commit it; returns once it is on disk, with the deliveries this created.
@@ -156,7 +156,7 @@ class Intake:
     ) -> NewMessage:
         identity = submission.identity
         now_ms = self._clock.now_ms()
-        message_id = new_message_id(now_ms, self._node, secrets.randbits(64))
+        message_id = new_message_id(now_ms, self._node, self._chance())
         header, smtp_id = _outgoing_header(
             submission, fields, now_ms, f"{message_id_text(message_id)}@{self._hostname}"
         )

@@ -424,7 +424,8 @@ def is_sound(header: bytes) -> bool:
     lines = header.split(b"\r\n")
     return (
         not lines.pop()
-        and all(0 < len(line) <= LINE_MAX for line in lines)
+        and min(lengths := [*map(len, lines)], default=1) > 0
+        and max(lengths, default=0) <= LINE_MAX
         and header.count(b"\n") == header.count(b"\r") == len(lines)
         and b"\0" not in header
     )

@@ -84,6 +84,10 @@ class SenderDomains:
         subusers'. Raises DatabaseUnavailable when that cannot be known now.
         """
         question = (account_id, subuser_id, domain)
+        # The usual case, without the cost of a deadline.
+        if (found := self._known.get(question)) is not None:
+            self._known.move_to_end(question)
+            return found
         try:
             async with asyncio.timeout(self._deadline_s):
                 while True:

@@ -25,7 +25,7 @@ class Insert:
     def __init__(self, table: str, columns: str, values: str = "") -> None:
         """``values``: what stands for the columns, where not all are variables."""
         # OR FAIL: the caller rolls the transaction back anyway, and SQLite need not be able to undo half a statement.
-        head = f"INSERT OR FAIL INTO {table} ({columns}) VALUES "  # noqa: S608  # constants of this package
+        head = f"INSERT OR FAIL INTO {table} ({columns}) VALUES "
         row = f"({values or ', '.join('?' for _ in columns.split(','))})"
         self._statements: Final = {count: head + ", ".join([row] * count) for count in _powers()}
 

@@ -25,7 +25,7 @@ _DUE: Final = (
 # The held senders are compared inside SQLite, which lets the loop run meanwhile: a held account may have a long queue.
 _NOT_HELD: Final = " AND sender NOT IN (SELECT value FROM json_each(?)) AND key NOT IN (SELECT value FROM json_each(?))"
 _ORDER: Final = " ORDER BY due_ms, row"
-_MESSAGE: Final = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE row = ?"  # noqa: S608  # a constant
+_MESSAGE: Final = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE row = ?"
 
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
 

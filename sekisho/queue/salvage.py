@@ -123,7 +123,7 @@ def _copy_mail(source: sqlite3.Connection, target: sqlite3.Connection, salvaged:
 
 def _copy_message(source: sqlite3.Connection, target: sqlite3.Connection, number: int) -> bool:
     try:
-        message = source.execute(f"SELECT {_COLUMNS['message']} FROM message WHERE row = ?", (number,)).fetchone()  # noqa: S608
+        message = source.execute(f"SELECT {_COLUMNS['message']} FROM message WHERE row = ?", (number,)).fetchone()
     except sqlite3.Error:
         return False
     return message is not None and _is_sound(message) and _insert(target, "message", message)
@@ -149,7 +149,7 @@ def _copy_unordered(source: sqlite3.Connection, target: sqlite3.Connection, tabl
     """Counters of caps: what cannot be read is lost, and the keys concerned begin anew."""
     rows: list[tuple[Any, ...]] = []
     try:
-        rows = source.execute(f"SELECT {_COLUMNS[table]} FROM {table}").fetchall()  # noqa: S608
+        rows = source.execute(f"SELECT {_COLUMNS[table]} FROM {table}").fetchall()
     except sqlite3.Error:
         salvaged.damaged_places += 1
     for row in rows:
@@ -162,7 +162,7 @@ def _rows(source: sqlite3.Connection, table: str, key: str, salvaged: Salvaged) 
     while after < _ROW_MAX:
         try:
             for row in source.execute(
-                f"SELECT {_COLUMNS[table]} FROM {table} WHERE {key} > ? ORDER BY {key}",  # noqa: S608
+                f"SELECT {_COLUMNS[table]} FROM {table} WHERE {key} > ? ORDER BY {key}",
                 (after,),
             ):
                 after, leap = row[0], 1
@@ -180,7 +180,7 @@ def _insert(target: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> boo
     """Store a row unless it breaks the schema: damage can also look like data."""
     try:
         target.execute(
-            f"INSERT INTO {table} ({_COLUMNS[table]}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
+            f"INSERT INTO {table} ({_COLUMNS[table]}) VALUES ({', '.join('?' * len(row))})",
             row,
         )
     except (sqlite3.IntegrityError, sqlite3.DataError):

@@ -39,7 +39,7 @@ class Selection:
                 arguments.append(argument)
         if self.message_id is not None:
             # A message's deliveries are a range of row numbers (schema.py).
-            first = f"(SELECT m.row FROM message AS m WHERE m.id = ?) << {RECIPIENT_BITS}"  # noqa: S608
+            first = f"(SELECT m.row FROM message AS m WHERE m.id = ?) << {RECIPIENT_BITS}"
             if self.recipient is not None:
                 parts.append(f"delivery.row = ({first}) + ?")
                 arguments += [self.message_id, self.recipient]

@@ -34,7 +34,7 @@ _DEFER: Final = (
     "UPDATE delivery SET attempts = attempts + 1, due_ms = ?, reply = ?, status = ?, tried_ms = ?"
     " WHERE row = ? AND attempts = ?"
 )
-_END_MESSAGES: Final = WithRows(  # noqa: S608  # one constant of ours
+_END_MESSAGES: Final = WithRows(
     "DELETE FROM message WHERE row IN ({rows})"
     " AND NOT EXISTS (SELECT 1 FROM delivery"
     f" WHERE delivery.row >= message.row << {RECIPIENT_BITS} AND delivery.row < (message.row + 1) << {RECIPIENT_BITS})"

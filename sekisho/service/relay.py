@@ -72,6 +72,8 @@ async def _main(context: WorkerContext, channel: Channel, *, signers: Signers) -
         # What start-up made lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        # Messages are freed by their last reference; the collector looks for cycles, of which there are few.
+        gc.set_threshold(50_000, 20, 50)
         channel.ready()
         await worker.drain(await draining)
     return 0

@@ -6,13 +6,15 @@ a Secret: values that are not plain are printed by their repr, and a Secret's sa
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import enum
 import logging
 import os
+import threading
 from collections.abc import Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import structlog
@@ -62,23 +64,82 @@ def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
     logging.captureWarnings(capture=True)
 
 
-class _Stderr:
-    """Writes each line with one call, so that the lines of several processes do not mix.
+_GATHER_S: Final = 0.1
+_GATHERED_MAX_BYTES: Final = 1 << 16
+
+
+def gather(loop: asyncio.AbstractEventLoop) -> None:
+    """Write ordinary lines up to a tenth of a second late, many with one call; a warning or worse at once, in order.
+
+    For a worker on its loop: a line per delivery, each with a system call of its own, is what logging costs most.
+    """
+    _Stderr.gatherer = _Gatherer(loop)
+
+
+def flush() -> None:
+    """Write what was gathered; before a process ends without ceremony."""
+    if _Stderr.gatherer is not None:
+        _Stderr.gatherer.flush()
+
+
+class _Gatherer:
+    """Lines that wait; used on the loop's thread alone."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop: Final = loop
+        self._thread: Final = threading.get_ident()
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def take(self, line: bytes) -> bool:
+        """Keep a line for later; False from other threads, which write by themselves."""
+        if threading.get_ident() != self._thread:
+            return False
+        if not self._lines:
+            self._loop.call_later(_GATHER_S, self.flush)
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= _GATHERED_MAX_BYTES:
+            self.flush()
+        return True
+
+    def flush(self) -> None:
+        if self._lines:
+            lines, self._lines, self._bytes = self._lines, [], 0
+            _write(b"".join(lines))
+
+
+def _write(text: bytes) -> None:
+    """Write to stderr.
 
     A log that nobody reads any more (a closed pipe, a full disk) is no reason to stop mail: what cannot be written is
     lost.
     """
+    rest = memoryview(text)
+    with contextlib.suppress(OSError):
+        while rest:
+            rest = rest[os.write(_STDERR, rest) :]
+
+
+class _Stderr:
+    """Writes each line whole, so that the lines of several processes do not mix."""
+
+    gatherer: ClassVar[_Gatherer | None] = None
 
     def __init__(self, *_names: object) -> None:
-        self._descriptor: Final = _STDERR
+        """The names are what structlog passes to a logger."""
+
+    def info(self, line: bytes) -> None:
+        line += b"\n"
+        if self.gatherer is None or not self.gatherer.take(line):
+            _write(line)
 
     def msg(self, line: bytes) -> None:
-        rest = memoryview(line + b"\n")
-        with contextlib.suppress(OSError):
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        flush()
+        _write(line + b"\n")
 
-    debug = info = warning = error = critical = exception = fatal = log = msg
+    debug = info
+    warning = error = critical = exception = fatal = log = msg
 
 
 class _Bridge(logging.Handler):

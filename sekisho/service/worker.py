@@ -150,7 +150,11 @@ def run(context: WorkerContext, main: Main) -> int:
     async def body() -> int:
         loop = asyncio.get_running_loop()
         loop.add_reader(context.death, _orphaned)
-        return await main(context, Channel(context, loop))
+        telemetry.gather(loop)
+        try:
+            return await main(context, Channel(context, loop))
+        finally:
+            telemetry.flush()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(body())
