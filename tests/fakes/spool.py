@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from sekisho.ids import AccountId, KeyId, MessageId
@@ -113,11 +113,15 @@ class MemorySpool:
 
     async def wait_for(self, count: int) -> list[Settlement]:
         """Wait until so many settlements are written."""
-        while len(self.settlements) < count:
-            self._changed.clear()
-            async with asyncio.timeout(20):
-                await self._changed.wait()
+        await self.until(lambda: len(self.settlements) >= count)
         return self.settlements
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for something that settlements bring about."""
+        async with asyncio.timeout(30):
+            while not reached():
+                self._changed.clear()
+                await self._changed.wait()
 
 
 def make_message(
