@@ -83,12 +83,16 @@ def between(page: Path, name: str, text: str) -> str:
 
 
 def replies() -> str:
-    """A row per reason of refusal, as the SMTP door says it."""
+    """A row per reason of refusal, as the SMTP door says it at each stage."""
     rows = []
     for reason in Reason:
-        login, later = (to_smtp(Refused(reason), stage) for stage in (Stage.AUTH, Stage.TRANSACTION))
-        same = "the same" if later == login else said(later)
-        rows.append(f"| `{reason.value}` | {said(login)} | {same} |")
+        login, envelope, content = (
+            said(to_smtp(Refused(reason), stage)) for stage in (Stage.AUTH, Stage.ENVELOPE, Stage.CONTENT)
+        )
+        # A login is refused for reasons of the pass only.
+        at_login = login if reason.value.startswith("auth.") else ""
+        later = envelope if content == envelope else f"{envelope}; after the content {content}"
+        rows.append(f"| `{reason.value}` | {at_login} | {'the same' if later == at_login else later} |")
     return "\n".join(rows) + "\n"
 
 
