@@ -268,9 +268,11 @@ def test_guessers_are_refused_and_a_good_key_is_not(tmp_path: Path) -> None:
 
 def test_slow_peers_are_cut_each_by_its_deadline(door: Door) -> None:
     limits = door.listener._premises.limits
-    idle, partial, content, quiet = raw(door), raw(door), raw(door), door.connect()
+    # The dripping one in clear text: two threads may share a socket, but not a TLS connection.
+    idle, partial, content, quiet = raw(door), door.connect(), raw(door), door.connect()
     shaking = socket.create_connection(("127.0.0.1", door.implicit_port), timeout=20)
     hear(quiet)
+    hear(partial)
     begin(content)
     partial.sendall(b"NO")
     until(lambda: door.listener.connections == 5)
@@ -288,7 +290,8 @@ def test_slow_peers_are_cut_each_by_its_deadline(door: Door) -> None:
     door.clock.ahead_s += limits.command_s + 2
     partial_ended.append(rest(partial))
     dripping.join()
-    assert partial_ended == [b"421 4.4.2 Timeout, closing connection\r\n"]
+    # Who writes into a closed connection may lose what it was told.
+    assert partial_ended[0] in (b"", b"421 4.4.2 Timeout, closing connection\r\n")
     with shaking:
         # The handshake's own timer is the loop's; drain and stop do not wait for it.
         until(lambda: door.listener.connections == 4)
@@ -297,6 +300,7 @@ def test_slow_peers_are_cut_each_by_its_deadline(door: Door) -> None:
     door.clock.ahead_s += limits.idle_s
     assert rest(idle) == b"421 4.4.2 Timeout, closing connection\r\n"
     assert rest(content) == b"421 4.4.2 Timeout, closing connection\r\n"
+    until(lambda: [line["ended"] for line in door.logged].count("timeout") == 4)
 
 
 def test_content_that_comes_fast_enough_is_not_cut(door: Door) -> None:
