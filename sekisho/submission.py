@@ -139,7 +139,7 @@ class Intake:
             unique = dict.fromkeys(submission.recipients)
             return tuple(Recipient(index, address) for index, address in enumerate(unique))
         if (most := identity.policy.max_recipients) is not None and len(instructions.to) > most:
-            return Refused(Reason.RECIPIENTS_TOO_MANY, f"this key may address {most} recipients per message")
+            return Refused(Reason.RECIPIENTS_OVER_POLICY, f"this key may address {most} recipients per message")
         for to in instructions.to:
             # ``already`` is 0: the number was judged above, and the RCPT limit does not bind this list.
             if (refused := self._recipient(identity, to.mailbox, 0)) is not None:
@@ -201,7 +201,7 @@ def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:
     if (double := headers.find_duplicate(fields)) is not None:
         name = double.decode("ascii", "replace")
         if name == "from":
-            return Refused(Reason.FROM_MALFORMED, "more than one From header")
+            return Refused(Reason.FROM_MALFORMED, "there is more than one From header")
         return Refused(Reason.HEADER_DUPLICATE, name)
     found: headers.Field | None = None
     received = 0
@@ -213,10 +213,10 @@ def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:
     if received > RECEIVED_MAX:
         return Refused(Reason.MESSAGE_LOOP)
     if found is None:
-        return Refused(Reason.FROM_MISSING)
+        return Refused(Reason.FROM_MISSING, "there is no From header")
     mailbox = parse_from(found.value)
     if mailbox is None:
-        return Refused(Reason.FROM_MALFORMED)
+        return Refused(Reason.FROM_MALFORMED, "the From header is not one plain mailbox")
     return mailbox.domain
 
 

@@ -23,7 +23,7 @@ def may_use_from(identity: Identity, from_domain: str, signing: SigningDomain | 
         return Refused(Reason.FROM_UNVERIFIED, from_domain)
     allowed = identity.policy.from_domains
     if allowed and from_domain not in allowed:
-        return Refused(Reason.FROM_NOT_ALLOWED, from_domain)
+        return Refused(Reason.FROM_NOT_ALLOWED, f"this key may not send from {from_domain}")
     return None
 
 

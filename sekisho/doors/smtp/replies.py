@@ -35,6 +35,15 @@ class Stage(enum.Enum):
     CONTENT = enum.auto()
 
 
+_SENDER_IDENTITY: Final = reply(
+    550,
+    "5.7.1",
+    "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved."
+    " Visit https://sendgrid.com/docs/for-developers/sending-email/sender-identity/ to see the Sender Identity"
+    " requirements",
+)
+"""The vendor's answer to every From that is not the sender's own; what exactly is wrong stands behind it."""
+
 _TABLE: Final[dict[Reason, Reply]] = {
     Reason.AUTH_REQUIRED: reply(550, "5.7.1", "Unauthenticated senders not allowed"),
     Reason.AUTH_BAD_USERNAME: reply(535, "5.7.8", "Authentication failed: Bad username / password"),
@@ -50,16 +59,10 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.AUTH_ENDED: EXPELLED,
     Reason.AUTH_UNAVAILABLE: reply(454, "4.7.0", "Temporary authentication failure"),
     Reason.AUTH_THROTTLED: reply(421, "4.7.0", "Too many failed logins, try again later"),
-    Reason.FROM_MISSING: reply(550, "5.7.1", "The message has no From header"),
-    Reason.FROM_MALFORMED: reply(550, "5.7.1", "The From header must be one field with one plain mailbox"),
-    Reason.FROM_UNVERIFIED: reply(
-        550,
-        "5.7.1",
-        "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved."
-        " Visit https://sendgrid.com/docs/for-developers/sending-email/sender-identity/ to see the Sender Identity"
-        " requirements",
-    ),
-    Reason.FROM_NOT_ALLOWED: reply(550, "5.7.1", "This key may not send from the domain of the From header"),
+    Reason.FROM_MISSING: _SENDER_IDENTITY,
+    Reason.FROM_MALFORMED: _SENDER_IDENTITY,
+    Reason.FROM_UNVERIFIED: _SENDER_IDENTITY,
+    Reason.FROM_NOT_ALLOWED: _SENDER_IDENTITY,
     Reason.HEADER_MALFORMED: reply(554, "5.6.0", "Malformed message header"),
     Reason.HEADER_DUPLICATE: reply(554, "5.6.0", "A header field that may stand once stands twice"),
     Reason.MESSAGE_LOOP: reply(554, "5.4.6", "Too many hops"),
@@ -69,6 +72,8 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.RECIPIENT_LITERAL: reply(550, "5.1.2", "Recipients at addresses or local names are not accepted"),
     Reason.RECIPIENT_UNROUTABLE: reply(451, "4.4.4", "Recipient cannot be routed"),
     Reason.RECIPIENTS_TOO_MANY: reply(452, "4.5.3", "Too many recipients"),
+    # The list stands in the message: sending the rest in another transaction, as 452 asks for, would not help.
+    Reason.RECIPIENTS_OVER_POLICY: reply(554, "5.5.3", "Too many recipients in X-SMTPAPI"),
     Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded"),
     Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded"),
     Reason.STORAGE_FULL: reply(452, "4.3.1", "Insufficient system storage"),
