@@ -42,7 +42,6 @@ class Reason(enum.StrEnum):
     RECIPIENT_LITERAL = "recipient.literal"  # an address literal, a bare address or a local name
     RECIPIENT_UNROUTABLE = "recipient.unroutable"  # no route matches (temporary)
     RECIPIENTS_TOO_MANY = "recipients.too_many"
-    RECIPIENTS_OVER_POLICY = "recipients.over_policy"  # a list inside the message that is longer than the key may use
 
     # How much?
     RATE_EXCEEDED = "limit.rate"

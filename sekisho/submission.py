@@ -139,7 +139,7 @@ class Intake:
             unique = dict.fromkeys(submission.recipients)
             return tuple(Recipient(index, address) for index, address in enumerate(unique))
         if (most := identity.policy.max_recipients) is not None and len(instructions.to) > most:
-            return Refused(Reason.RECIPIENTS_OVER_POLICY, f"this key may address {most} recipients per message")
+            return Refused(Reason.RECIPIENTS_TOO_MANY, f"this key may address {most} recipients per message")
         for to in instructions.to:
             # ``already`` is 0: the number was judged above, and the RCPT limit does not bind this list.
             if (refused := self._recipient(identity, to.mailbox, 0)) is not None:

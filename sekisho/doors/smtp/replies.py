@@ -72,8 +72,6 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.RECIPIENT_LITERAL: reply(550, "5.1.2", "Recipients at addresses or local names are not accepted"),
     Reason.RECIPIENT_UNROUTABLE: reply(451, "4.4.4", "Recipient cannot be routed"),
     Reason.RECIPIENTS_TOO_MANY: reply(452, "4.5.3", "Too many recipients"),
-    # The list stands in the message: sending the rest in another transaction, as 452 asks for, would not help.
-    Reason.RECIPIENTS_OVER_POLICY: reply(554, "5.5.3", "Too many recipients in X-SMTPAPI"),
     Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded"),
     Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded"),
     Reason.STORAGE_FULL: reply(452, "4.3.1", "Insufficient system storage"),
