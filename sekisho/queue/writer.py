@@ -1,7 +1,7 @@
 """The one thread of a process that writes to the spool: group commit, and what happens when storage says no.
 
-There is no timer. While one batch is being synced, operations gather; the next batch is all of them. So an idle spool
-commits at once, and a busy one shares each sync among as many as came meanwhile.
+A message never waits for a timer. While one batch is synced, operations gather; the next batch is all of them. So
+an idle spool commits at once, and a busy one shares each sync among as many as came meanwhile.
 
 What a failure means is decided here:
 
@@ -30,13 +30,16 @@ from sekisho.queue import transaction
 from sekisho.queue.faults import Fault, fault_of, mark_suspect
 from sekisho.queue.layout import Layout
 from sekisho.queue.locks import LockTimeoutError, Turn
-from sekisho.queue.transaction import Append, Operation
+from sekisho.queue.transaction import Append, Operation, Settle
 from sekisho.refusal import Reason, Refused
 
 _log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1000
 """Operations in one transaction: bounds how long the last of a flood waits for the first."""
+
+SETTLE_WAIT_S: Final = 0.005
+"""How long outcomes alone wait: a crash meanwhile repeats at most the deliveries of so long."""
 
 _CHECKPOINT_BYTES: Final = 8 << 20
 """Growth of the log after which it is copied into the database: two syncs per about 500 messages of 10 KiB."""
@@ -144,12 +147,19 @@ class Writer:
         else:
             first = self._queue.get()
         batch: list[Operation] = []
+        urgent = False
+        # Nobody waits for an outcome to be on disk, so outcomes wait a moment for messages, whose sync then serves both.
+        until = time.monotonic() + SETTLE_WAIT_S
         while first is not None:
             batch.append(first)
+            urgent = urgent or type(first) is not Settle
             if len(batch) == BATCH_MAX:
                 return batch
             try:
-                first = self._queue.get_nowait()
+                if urgent:
+                    first = self._queue.get_nowait()
+                else:
+                    first = self._queue.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 return batch
         self._stopping = True

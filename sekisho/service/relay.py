@@ -240,8 +240,8 @@ class _Worker:
 
 
 def _signing_processes(workers: int) -> int:
-    """As many as there are cores, shared among the workers."""
-    return max(1, (os.cpu_count() or 1) // workers)
+    """One core of this worker's share is for its loop, the rest signs."""
+    return max(1, (os.cpu_count() or 1) // workers - 1)
 
 
 def _tls_context(config: Config, certificate: Certificate) -> ssl.SSLContext:
