@@ -65,6 +65,8 @@ def find_bench() -> Path | None:
         return source
     tell(f"{source} is not built: copying it to {BUILD.name}")
     shutil.copytree(source, BUILD, dirs_exist_ok=True, copy_function=copy_if_newer)
+    for folder in (BUILD, *(path for path in BUILD.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)  # copied from what may be read-only, and about to be built in
     try:
         subprocess.run(["make", "-C", "src"], cwd=BUILD, check=True, stdout=sys.stderr)
         subprocess.run(["sh", "mkcerts.sh"], cwd=BUILD, check=True, stdout=sys.stderr)
