@@ -184,6 +184,8 @@ class Listener:
         except BaseException:
             connection.over("stopped")
             raise
+        if not connection.has_begun:
+            connection.over("TLS: not finished")
 
     def _over(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -22,7 +22,7 @@ SHUTTING_DOWN: Final = reply(421, "4.3.2", "Service shutting down, closing conne
 TIMEOUT: Final = reply(421, "4.4.2", "Timeout, closing connection")
 NO_MEMORY: Final = reply(421, "4.3.1", "Insufficient system resources, try again later")
 EXPELLED: Final = reply(421, "4.7.0", "Credentials are no longer valid, closing connection")
-OUR_FAULT: Final = reply(451, "4.3.0", "Requested action aborted: local error in processing")
+OUR_FAULT_CLOSING: Final = reply(421, "4.3.0", "Local error in processing, closing connection")
 
 _DETAIL_KEPT_CHARS = 200
 

@@ -114,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._partial_since_s = NEVER
         self._content_since_s = NEVER
         self._content_bytes = 0
+        self._clogged_until_s = NEVER
         self._paused_s = 0.0
         self._outside_bytes = 0  # held for the peer, but no longer by the core
         self._spill: BodySpill | None = None
@@ -129,6 +130,10 @@ class Connection(asyncio.Protocol):
         self.connected_s = premises.clock.monotonic()
 
     # asyncio.Protocol
+
+    @property
+    def has_begun(self) -> bool:
+        return self._core is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """With implicit TLS: when the handshake is done."""
@@ -147,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._set_hold(_OUTPUT, on=True)
-        self.deadline_s = self._premises.now_s + self._premises.limits.command_s
+        self._clogged_until_s = self.deadline_s = self._premises.now_s + self._premises.limits.command_s
 
     def resume_writing(self) -> None:
         self._set_hold(_OUTPUT, on=False)
@@ -236,10 +241,17 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         core, transport = self._core, self._transport
-        if core is None or transport is None:
+        if core is None or transport is None or transport.is_closing():
             return
-        while (event := core.next_event()) is not None:
-            self._heard(core, event)
+        try:
+            while (event := core.next_event()) is not None:
+                self._heard(core, event)
+        except Exception:
+            # Ours; what the session stands in is not known any more, so it ends.
+            log.exception("session failed", session=self._id)
+            core.abort(replies.OUR_FAULT_CLOSING, "our fault")
+            core.next_event()
+            self._line.ended = "our fault"
         output = core.take_output()
         if output:
             self._partial_since_s = NEVER
@@ -461,21 +473,23 @@ class Connection(asyncio.Protocol):
             # The transport belonged to the handshake: nobody else tells us that it is gone.
             self.over(tls_failure(error))
             return
-        if secured is None or self._is_over:
+        # A transport that was aborted meanwhile is handed out too, by both kinds of loop, but with no TLS in it.
+        if secured is None or secured.is_closing() or not self._note_tls(secured) or self._is_over:
             transport.abort()
-            self.over("stopped")
+            self.over("TLS: not finished")
             return
         self._transport = secured
-        self._note_tls(secured)
         if self._core is not None:
             self._core.tls_started()
             self._pump()
 
     def _note_tls(self, transport: asyncio.Transport) -> bool:
+        """Remember what was agreed; False: nothing was."""
         secure = transport.get_extra_info("ssl_object")
-        if secure is None:
+        cipher = None if secure is None else secure.cipher()
+        if secure is None or cipher is None:
             return False
-        self._line.tls_version, self._line.tls_cipher = secure.version() or "", secure.cipher()[0]
+        self._line.tls_version, self._line.tls_cipher = secure.version() or "", cipher[0]
         return True
 
     # Deadlines, memory, closing.
@@ -501,6 +515,8 @@ class Connection(asyncio.Protocol):
             if self._partial_since_s == NEVER:
                 self._partial_since_s = premises.now_s
             self._set_deadline(self._partial_since_s + limits.command_s)
+        if self._hold & _OUTPUT:  # first the peer takes what it was told
+            self.deadline_s = self._clogged_until_s
         waiting = state is State.ASKED and core.unread_bytes > limits.unread_bytes
         if waiting or self._hold & _QUESTION:
             self._set_hold(_QUESTION, on=waiting)
@@ -511,8 +527,6 @@ class Connection(asyncio.Protocol):
             self._set_hold(_MEMORY, on=True)
 
     def _set_deadline(self, deadline_s: float) -> None:
-        if self._hold & _OUTPUT:
-            return  # first the peer takes what it was told
         if self.identity is None:
             deadline_s = min(deadline_s, self.connected_s + self._premises.limits.login_s)
         self.deadline_s = deadline_s

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.message import EmailMessage
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -301,6 +302,65 @@ def test_slow_peers_are_cut_each_by_its_deadline(door: Door) -> None:
     assert rest(idle) == b"421 4.4.2 Timeout, closing connection\r\n"
     assert rest(content) == b"421 4.4.2 Timeout, closing connection\r\n"
     until(lambda: [line["ended"] for line in door.logged].count("timeout") == 4)
+
+
+def shaking_hands(door: Door) -> socket.socket:
+    """A connection whose server waits for a handshake."""
+    found = door.connect()
+    hear(found)
+    found.sendall(b"EHLO a\r\n")
+    hear(found)
+    found.sendall(b"STARTTLS\r\n")
+    assert hear(found).startswith(b"220")
+    return found
+
+
+CLIENT_HELLO_BEGUN = b"\x16\x03\x01\x02\x00\x01"
+
+
+@pytest.mark.parametrize("begun", [b"", CLIENT_HELLO_BEGUN])
+def test_a_handshake_that_does_not_end_is_cut(door: Door, begun: bytes) -> None:
+    found = shaking_hands(door)
+    found.sendall(begun)
+    door.clock.ahead_s += door.listener._premises.limits.handshake_s + 1
+    assert rest(found) == b""
+    until(lambda: door.listener.connections == 0)
+    client(door).quit()
+
+
+@pytest.mark.parametrize("sent", [b"", CLIENT_HELLO_BEGUN, b"EHLO clear\r\n" * 20])
+def test_a_handshake_that_fails_gives_everything_back(door: Door, sent: bytes) -> None:
+    for _ in range(3):
+        found = shaking_hands(door)
+        found.sendall(sent)
+        found.close()
+        with socket.create_connection(("127.0.0.1", door.implicit_port), timeout=20) as other:
+            other.sendall(sent)
+    until(lambda: [line["event"] for line in door.logged].count("session") == 6)
+    assert door.listener.connections == 0
+    assert door.listener._premises.admission.connect(IPv4Address("127.0.0.1"))
+    assert all(line["tls"] == "" for line in door.logged)
+
+
+def test_drain_does_not_wait_for_handshakes(door: Door) -> None:
+    found = [shaking_hands(door), socket.create_connection(("127.0.0.1", door.implicit_port), timeout=20)]
+    until(lambda: door.listener.connections == 2)
+    door.run(door.listener.drain(20))
+    assert door.listener.connections == 0
+    assert [rest(one) for one in found] == [b"", b""]
+
+
+def test_a_gate_that_breaks_its_word_ends_the_session_alone(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    sender = raw(door)
+    monkeypatch.setattr(door.gate, "recipient", broken)
+    sender.sendall(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+    heard = rest(sender).splitlines()
+    assert heard[0].startswith(b"250")
+    assert heard[1:] == [b"421 4.3.0 Local error in processing, closing connection"]
+    raw(door).close()
 
 
 def test_content_that_comes_fast_enough_is_not_cut(door: Door) -> None:
