@@ -35,6 +35,9 @@ KEYS_MAX: Final = 4_000
 _AHEAD: Final = 8
 """Jobs that a process has been sent: while it has so many, further ones gather and go in one write."""
 
+_BUSY: Final = 2 * _AHEAD
+"""Jobs, sent or gathered, from which on the next process helps."""
+
 _ANSWER_AFTER: Final = 4
 """Signatures sent back at once: few enough that connections are not kept waiting, many enough to save wake-ups."""
 
@@ -143,8 +146,14 @@ class Signers:
             self._processes.append(process)
 
     def sign(self, wish: Wish, done: Done) -> None:
-        """Have this signed; the process with the least to do does it."""
-        min(self._processes, key=_Process.__len__).sign(wish, done)
+        """Have this signed."""
+        # The first that is not busy yet: a process more than needed takes its slices from the dialogues.
+        for process in self._processes:
+            if len(process) < _BUSY:
+                break
+        else:
+            process = min(self._processes, key=_Process.__len__)
+        process.sign(wish, done)
 
     async def close(self) -> None:
         """Let them end; what was asked and not answered is answered with None."""

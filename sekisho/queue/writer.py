@@ -148,7 +148,7 @@ class Writer:
             first = self._queue.get()
         batch: list[Operation] = []
         urgent = False
-        # Nobody waits for an outcome to be on disk, so outcomes wait a moment for messages, whose sync then serves both.
+        # Nobody waits for an outcome to be on disk: outcomes wait a moment for messages, whose sync then serves both.
         until = time.monotonic() + SETTLE_WAIT_S
         while first is not None:
             batch.append(first)
