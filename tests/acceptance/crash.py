@@ -42,6 +42,7 @@ class Kill(enum.Enum):
     GROUP = "group"
     WORKER = "worker"
     SUPERVISOR = "supervisor"
+    SIGNER = "signer"
 
 
 @dataclass(slots=True)
@@ -200,7 +201,7 @@ class Crash:
                 before = load.promised
                 self._more(load, before + 5)
                 time.sleep(self.chance.uniform(0, 0.4))
-                self._kill(relay, list(Kill)[number % 3], number)
+                self._kill(relay, list(Kill)[number % len(Kill)], number)
         finally:
             load.stop()
         self._drain(relay)
@@ -223,12 +224,13 @@ class Crash:
                 os.kill(relay.pid, signal.SIGKILL)
                 # Its workers hear of it by end of file on a pipe; two servers on one spool would be worse than none.
                 relay.wait()
-            case Kill.WORKER:
+            case Kill.WORKER | Kill.SIGNER:
                 before = relay.workers
-                victim = self.chance.choice(before)
+                victim = self.chance.choice(before if kill is Kill.WORKER else relay.signers)
                 self._note(kill)
                 os.kill(victim, signal.SIGKILL)
-                eventually(lambda: len(set(relay.workers) - {victim}) >= len(before), "a new worker")
+                # A worker ends with its signer; the supervisor starts another in either case.
+                eventually(lambda: relay.workers != before and len(relay.workers) >= len(before), "a new worker")
                 return
         self._workers(number + 1)
         relay.start()

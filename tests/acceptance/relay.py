@@ -65,6 +65,14 @@ def eventually(ask: Callable[[], T], what: str | Callable[[], str] = "", timeout
     return answer
 
 
+def children(pid: int) -> list[int]:
+    """Processes that this one has started; none when it is gone."""
+    try:
+        return sorted(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def letter(
     sequence: int = 0, *, to: str = "reader@sink.test", sender: str = "ann@example.test", filler: int = 0
 ) -> bytes:
@@ -148,8 +156,13 @@ class Relay:
 
     @property
     def workers(self) -> list[int]:
-        """The supervisor's children, youngest last."""
-        return sorted(int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())
+        """The supervisor's children."""
+        return children(self.pid)
+
+    @property
+    def signers(self) -> list[int]:
+        """The workers' children, who hold the keys."""
+        return [pid for worker in self.workers for pid in children(worker)]
 
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)

@@ -47,7 +47,8 @@ def test_workers_drop_root_and_deliver_all_the_same(shared_site: Site, sink: Sin
     with site.relay() as relay:
         assert ids(relay.pid)["Uid"] == {0}
         assert relay.workers
-        for pid in relay.workers:
+        assert relay.signers
+        for pid in relay.workers + relay.signers:
             held = ids(pid)
             assert held["Uid"] == {NOBODY.pw_uid}
             assert held["Gid"] == {NOBODY.pw_gid}
