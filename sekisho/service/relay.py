@@ -28,6 +28,7 @@ from sekisho.doors.smtp.admission import SharedCounts
 from sekisho.doors.smtp.listener import Listener, TlsMode, raise_descriptor_limit
 from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.events.record import encode
+from sekisho.identity import Identity
 from sekisho.ports.clock import SystemClock
 from sekisho.preparation.prepare import SigningPreparer
 from sekisho.preparation.signers import SignerLost, Signers
@@ -35,6 +36,7 @@ from sekisho.queue.holds import Holds
 from sekisho.queue.local import LocalSpool
 from sekisho.queue.retry import RetryPolicy
 from sekisho.queue.watch import SpoolChange
+from sekisho.refusal import Reason
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.gate import SmtpGate, recipient_question
@@ -92,7 +94,7 @@ class _Worker:
         self._signers = signers
         config, directory = context.config, context.directory
         delivery = config.delivery
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         captures = delivery.mode is DeliveryMode.CAPTURE
 
         # Facts: the control database behind caches that the change feed empties.
@@ -223,6 +225,12 @@ class _Worker:
         """Hand news of control data to whoever remembers some of it."""
         for follower in (self._verifier, self._domains, self._holds, self._routing):
             follower.apply(changes)
+        self._listener.expel(self._is_ended)
+
+    def _is_ended(self, identity: Identity) -> bool:
+        """Whether a session's pass is no longer good: it is told at its next command, whatever that is."""
+        refused = self._verifier.admits(identity, self._clock.now_ms())
+        return refused is not None and refused.reason is Reason.AUTH_ENDED
 
     # The scheduler is made last of those that call it: these are looked up when they are called.
 
