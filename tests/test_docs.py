@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -55,6 +56,25 @@ def test_generated_pages_are_up_to_date() -> None:
         timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def complaints() -> set[str]:
+    """The names of all warnings and errors that the program logs."""
+    names = set()
+    for path in (ROOT / "sekisho").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="_log"), attr="warning" | "error" | "exception"),
+                    args=[ast.Constant(value=str(name)), *_],
+                ):
+                    names.add(name)
+    return names
+
+
+def test_every_warning_and_error_is_explained_to_operators() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert sorted(name for name in complaints() if f"`{name}`" not in text) == []
 
 
 def test_both_readmes_show_the_same_commands_and_pages() -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
 
 from sekisho.changes import Change, ChangeKind
@@ -27,7 +27,7 @@ from sekisho.sealing import SealBroken, Sealer
 from sekisho.wire.dkim import keys
 from sekisho.wire.dkim.signature import Signer
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 DEADLINE_S: Final = 2.0
 """A message waits this long for the database at its acceptance; then 451, and the client tries again."""
@@ -161,7 +161,7 @@ class SenderDomains:
                 signers = _signers(tx, self._sealer, row.id)
             except (SealBroken, keys.UnusableKeyError) as error:
                 # Ours to repair (the key file, a restored backup), and mail waits for it as for a database.
-                _log.exception("the DKIM keys of %s cannot be opened", row.name)
+                _log.exception("domains.keys_not_opened", domain=row.name)
                 message = f"the DKIM keys of {row.name} cannot be opened: {error}"
                 raise DatabaseUnavailable(message) from error
             host = row.return_path if _is_return_path_seen(tx, self._relay, row.id) else None

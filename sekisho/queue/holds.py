@@ -6,10 +6,11 @@ A predicate over state, not rows in a spool, so a disabled account with a millio
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
+
+import structlog
 
 from sekisho.accounts import stopped_senders
 from sekisho.apikeys.tables import compromised_keys
@@ -18,7 +19,7 @@ from sekisho.db import Database, DatabaseUnavailable
 from sekisho.ids import AccountId
 from sekisho.queue.spool import HeldSenders
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 RETRY_S: Final = 1.0
 """Pause before a failed read is tried again."""
@@ -65,7 +66,7 @@ class Holds:
                 await self._load()
             except DatabaseUnavailable as error:
                 # The old snapshot stays: letting go of a hold is never the answer to not knowing.
-                _log.warning("who is held cannot be read: %s", error)
+                _log.warning("holds.unreadable", error=str(error))
                 self._wanted.set()
                 await asyncio.sleep(RETRY_S)
 
