@@ -123,6 +123,8 @@ class Connection(asyncio.Protocol):
         self._recipients: list[str] = []
         self._id = secrets.token_hex(8)
         self._line = SessionLine()
+        self._is_shaking = False
+        self._early = b""
         self._nap: asyncio.Future[None] | None = None
         self._is_over = False
         self.identity: Identity | None = None
@@ -144,7 +146,11 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def data_received(self, data: bytes) -> None:
-        if self._core is not None:
+        if False:
+            # Decrypted already: asyncio's loop, unlike uvloop, hands over what came with the end of the handshake
+            # before start_tls returns. Clear text cannot come here, the transport is not ours at this time.
+            self._early += data
+        elif self._core is not None:
             self._line.received_bytes += len(data)
             self._content_bytes += len(data)
             self._core.receive(data)
@@ -456,8 +462,11 @@ class Connection(asyncio.Protocol):
             self._premises.spawn(self._handshake(self._transport))
 
     async def _handshake(self, transport: asyncio.Transport) -> None:
-        if self._transport is None:  # hung up before this task ran
+        if self._transport is None or transport.is_closing():  # hung up or cut before this task ran
+            transport.abort()
+            self.over("TLS: not begun")
             return
+        self._is_shaking = True
         try:
             secured = await asyncio.get_running_loop().start_tls(
                 transport,
@@ -473,6 +482,8 @@ class Connection(asyncio.Protocol):
             # The transport belonged to the handshake: nobody else tells us that it is gone.
             self.over(tls_failure(error))
             return
+        finally:
+            self._is_shaking = False
         # A transport that was aborted meanwhile is handed out too, by both kinds of loop, but with no TLS in it.
         if secured is None or secured.is_closing() or not self._note_tls(secured) or self._is_over:
             transport.abort()
@@ -481,6 +492,9 @@ class Connection(asyncio.Protocol):
         self._transport = secured
         if self._core is not None:
             self._core.tls_started()
+            early, self._early = self._early, b""
+            if early:
+                self._core.receive(early)
             self._pump()
 
     def _note_tls(self, transport: asyncio.Transport) -> bool:
