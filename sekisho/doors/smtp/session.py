@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def data_received(self, data: bytes) -> None:
-        if False:
+        if self._is_shaking:
             # Decrypted already: asyncio's loop, unlike uvloop, hands over what came with the end of the handshake
             # before start_tls returns. Clear text cannot come here, the transport is not ours at this time.
             self._early += data

@@ -277,6 +277,7 @@ def test_slow_peers_are_cut_each_by_its_deadline(door: Door) -> None:
     begin(content)
     partial.sendall(b"NO")
     until(lambda: door.listener.connections == 5)
+    until(lambda: any(one._partial_since_s < float("inf") for one in door.listener._connections))
     partial_ended: list[bytes] = []
 
     def drip() -> None:
@@ -340,6 +341,28 @@ def test_a_handshake_that_fails_gives_everything_back(door: Door, sent: bytes) -
     assert door.listener.connections == 0
     assert door.listener._premises.admission.connect(IPv4Address("127.0.0.1"))
     assert all(line["tls"] == "" for line in door.logged)
+
+
+def test_commands_may_come_with_the_end_of_the_handshake(door: Door) -> None:
+    for _ in range(30):
+        plain = shaking_hands(door)
+        inside, outside = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secured = door.client_context().wrap_bio(inside, outside, server_hostname="localhost")
+        while True:
+            try:
+                secured.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outside.read())
+                inside.write(hear(plain))
+        secured.write(b"EHLO a\r\nQUIT\r\n")
+        plain.sendall(outside.read())  # our Finished and the commands, in one segment
+        heard = b""
+        while b"221 2.0.0" not in heard:
+            inside.write(hear(plain))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                heard += secured.read(65536)
+        plain.close()
 
 
 def test_drain_does_not_wait_for_handshakes(door: Door) -> None:
