@@ -65,7 +65,12 @@ class Limits:
         "Postfix 100 KiB",
     )
     header_fields: int = _bound(1_000, "no message means more; every field costs an object", "Exim 1 MB in all")
-    recipients: int = _bound(1_000, "RFC 5321 §4.5.3.1.8 asks for 100", "SendGrid 1,000", "smtp.max_recipients")
+    recipients: int = _bound(
+        1_000,
+        "RFC 5321 §4.5.3.1.8 asks for 100; as many may be refused in one transaction, then 421",
+        "SendGrid 1,000",
+        "smtp.max_recipients",
+    )
 
     # Time. All are looked at once a second by one sweeper.
     handshake_s: int = _bound(30, "TLS needs two round trips", "nginx 60 s")
