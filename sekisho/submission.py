@@ -51,6 +51,9 @@ class Accepted:
 RECEIVED_MAX = 100
 """Trace fields before we call it a loop: RFC 5321 §6.3 asks for at least 100."""
 
+MESSAGE_ID_MAX_BYTES = 998
+"""It is repeated in every event of every recipient; RFC 5322 has no use for one that fills more than a line."""
+
 _REMOVED = frozenset({b"bcc", b"return-path", b"x-smtpapi"})
 """Bcc must not travel (RFC 5322 §3.6.3), Return-Path is the last hop's word (RFC 5321 §4.4), X-SMTPAPI is ours."""
 
@@ -169,7 +172,8 @@ class Intake:
         told = NOTHING_ASKED if isinstance(instructions, Malformed) else instructions
         policy = identity.policy
         caps = None
-        if not malformed and (policy.rate is not None or policy.daily is not None):
+        # A message that will be dropped counts as well: it costs as much, and a leaked key must not send any for free.
+        if policy.rate is not None or policy.daily is not None:
             rate = policy.rate
             caps = Caps(
                 identity.key_id,
@@ -210,6 +214,8 @@ def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:
             found = field
         elif field.name == b"received":
             received += 1
+        elif field.name == b"message-id" and len(field.raw) > MESSAGE_ID_MAX_BYTES:
+            return Refused(Reason.HEADER_MALFORMED, f"message-id: over {MESSAGE_ID_MAX_BYTES} octets")
     if received > RECEIVED_MAX:
         return Refused(Reason.MESSAGE_LOOP)
     if found is None:
@@ -241,16 +247,24 @@ def _outgoing_header(
 ) -> tuple[bytes, str]:
     """The header block as it leaves, and its Message-ID: byte for byte but for what this door adds and removes."""
     smtp_id = ""
-    dated = removed = False
+    dated = False
+    removed: list[headers.Field] = []
     for field in fields:
         name = field.name
+        # An empty one is a missing one: beside ours it would be a second.
         if name == b"message-id":
             smtp_id = field.value.decode("ascii", "backslashreplace")
+            if not smtp_id:
+                removed.append(field)
         elif name == b"date":
-            dated = True
+            dated = bool(field.value)
+            if not dated:
+                removed.append(field)
         elif name in _REMOVED:
-            removed = True
-    header = b"".join(field.raw for field in fields if field.name not in _REMOVED) if removed else submission.header
+            removed.append(field)
+    header = submission.header
+    if removed:
+        header = b"".join(field.raw for field in fields if field not in removed)
     added = submission.trace
     if not smtp_id:
         smtp_id = f"<{fallback_id}>"

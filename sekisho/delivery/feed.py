@@ -183,7 +183,11 @@ class Feed:
         self._preparing += 1
         waiting = _Preparation(job, len(job.deliveries))
         for position, delivery in enumerate(job.deliveries):
-            future = self._preparer.prepare(delivery)
+            try:
+                future = self._preparer.prepare(delivery)
+            except Exception as fault:  # noqa: BLE001  # ours, and this message's alone: the lane goes on
+                future = asyncio.get_running_loop().create_future()
+                future.set_exception(fault)
             if future.done():
                 self._prepared_one(waiting, position, future)
             else:

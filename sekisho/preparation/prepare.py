@@ -83,10 +83,16 @@ class SigningPreparer:
             return answer
         domain = self._domains.cached(message.account_id, message.subuser_id, message.from_domain)
         if domain is not None:
-            self._sign(delivery, domain, answer)
+            self._begin(delivery, domain, answer)
         else:
             self._spawn(self._look_up(delivery, answer))
         return answer
+
+    def _begin(self, delivery: Delivery, domain: SigningDomain, answer: asyncio.Future[Prepared]) -> None:
+        try:
+            self._sign(delivery, domain, answer)
+        except Exception as fault:  # noqa: BLE001  # ours, and this message's alone: whoever waits must hear of it
+            answer.set_exception(fault)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work, name="preparation")
@@ -100,12 +106,15 @@ class SigningPreparer:
         except DatabaseUnavailable:
             _finish(answer, NotNow("the control database cannot be read"))
             return
+        except Exception as fault:  # noqa: BLE001  # the same
+            answer.set_exception(fault)
+            return
         if domain is None or not domain.signers:
             # Removed or lapsed while the message waited. Nothing leaves unsigned; a domain that comes back in time
             # lets the message go, otherwise it expires.
             _finish(answer, NotNow(f"{message.from_domain} is no longer an authenticated domain of this sender"))
             return
-        self._sign(delivery, domain, answer)
+        self._begin(delivery, domain, answer)
 
     def _sign(self, delivery: Delivery, domain: SigningDomain, answer: asyncio.Future[Prepared]) -> None:
         message = delivery.message
@@ -113,11 +122,11 @@ class SigningPreparer:
         signed = self._signed.get(key)
         # Other keys in force since: sign again.
         if signed is None or signed.domain is not domain:
+            header = header_for(message.header, delivery.recipient.personal_to)
+            at_s = self._clock.now_ms() // 1000
             signed = self._signed[key] = _Signed(domain, self._loop.create_future())
             if len(self._signed) > _KEPT_SIGNATURES:
                 self._signed.popitem(last=False)
-            header = header_for(message.header, delivery.recipient.personal_to)
-            at_s = self._clock.now_ms() // 1000
             self._signers.sign(
                 Wish(header, message.body, domain.domain, domain.signers, at_s, at_s + SIGNATURE_LIFE_S),
                 partial(_join, signed.header, header),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
+
 from sekisho.apikeys.verifier import Verifier
 from sekisho.db import DatabaseUnavailable
 from sekisho.identity import Identity, IPAddress
+from sekisho.ids import message_id_text
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock
 from sekisho.queue.model import Delivery
@@ -15,6 +18,8 @@ from sekisho.refusal import Reason, Refused
 from sekisho.secret import Secret
 from sekisho.submission import Accepted, Intake, Submission
 from sekisho.wire.mail.address import Mailbox
+
+_log = structlog.get_logger()
 
 USERNAME: Final = b"apikey"
 """The vendor's literal user name (sheet smtp.md §3). People are never looked up."""
@@ -47,12 +52,14 @@ class SmtpGate:
         intake: Intake,
         ask_recipient: Callable[[Identity, Mailbox, int], Refused | None],
         offer: Callable[[Sequence[Delivery]], None],
+        rescan: Callable[[], None],
         clock: Clock,
     ) -> None:
-        """``offer`` is handed what was just committed."""
+        """``offer`` is handed what was just committed; ``rescan`` makes the scheduler look into the spool."""
         self._verifier: Final = verifier
         self._intake: Final = intake
         self._offer: Final = offer
+        self._rescan: Final = rescan
         self._clock: Final = clock
         self.recipient: Final = ask_recipient
 
@@ -77,5 +84,10 @@ class SmtpGate:
             return answer
         accepted, deliveries = answer
         if deliveries:
-            self._offer(deliveries)
+            try:
+                self._offer(deliveries)
+            except Exception:  # noqa: BLE001
+                # Ours. The message is on disk: the promise stands, and the spool has what the scheduler did not take.
+                _log.exception("delivery.not_offered", message=message_id_text(accepted.message_id))
+                self._rescan()
         return accepted

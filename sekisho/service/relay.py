@@ -155,6 +155,7 @@ class _Worker:
             intake=intake,
             ask_recipient=ask_recipient,
             offer=self._scheduler.offer,
+            rescan=self._scheduler.rescan,
             clock=clock,
         )
         # Events move beside the web door; without one the first relay worker does it.

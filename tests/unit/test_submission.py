@@ -207,7 +207,7 @@ async def test_a_malformed_smtpapi_header_is_accepted_and_dropped() -> None:
     new = await accepted(HEADER + b"X-SMTPAPI: {oops\r\n", policy=KeyPolicy(daily=1))
 
     assert new.dropped_reason == INVALID_SMTPAPI
-    assert new.caps is None
+    assert new.caps is not None  # nothing is for free
 
 
 async def test_limits_are_handed_to_the_append_that_counts_them() -> None:
@@ -247,3 +247,20 @@ async def test_a_full_disk_is_passed_on_and_leaves_no_file(tmp_path: Path) -> No
 
     assert answer == Refused(Reason.STORAGE_FULL)
     assert not file.exists()
+
+
+@pytest.mark.parametrize("empty", [b"Message-ID:\r\n", b"Message-ID: \r\nDate:  \r\n", b"Date:\r\n"])
+async def test_an_empty_date_or_message_id_is_a_missing_one(empty: bytes) -> None:
+    new = await accepted(b"From: ann@example.test\r\n" + empty)
+
+    assert new.message.header.count(b"Message-ID:") == 1
+    assert new.message.header.count(b"Date:") == 1
+    assert b"Date: Mon" in new.message.header
+    assert new.message.smtp_id.startswith("<")
+
+
+async def test_a_message_id_that_would_fill_every_event_is_refused() -> None:
+    answer = await accept(b"From: ann@example.test\r\nMessage-ID: <" + b"x" * 900 + b"\r\n " + b"y" * 900 + b">\r\n")
+
+    assert isinstance(answer, Refused)
+    assert answer.reason is Reason.HEADER_MALFORMED

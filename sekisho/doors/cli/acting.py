@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from sekisho.accounts import Account, find_account, find_subuser, no_such_accoun
 from sekisho.audit import By
 from sekisho.domains import Relay
 from sekisho.doors.cli.common import CommandError, Site, now_ms, operator
+from sekisho.ids import KeyId
 from sekisho.refusal import Declined
 from sekisho.sealing import MasterKeyUnusable, Sealer
 
@@ -49,6 +51,17 @@ def the_owner(tx: Connection, account: str, subuser: str | None) -> Account:
     if found is None or found.parent_id != parent.id:
         return done(no_such_subuser(subuser))
     return found
+
+
+def the_key_id(text: str | None) -> KeyId | None:
+    """Take ``--key ID``; whoever pastes a whole key must not find it in the audit log."""
+    if text is None or _is_key_id(text):
+        return None if text is None else KeyId(text)
+    message = "--key takes a key's id: the 22 characters in its middle, as key list shows them"
+    raise CommandError(message)
+
+
+_is_key_id = re.compile(r"[A-Za-z0-9_-]{22}").fullmatch
 
 
 def the_relay(site: Site) -> Relay:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -132,6 +133,10 @@ def _wrong_usage(wrong: TyperException) -> int:
     return _say(text, wrong.exit_code, "sekisho" if context is None else context.command_path)
 
 
+_key = re.compile(r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}").sub
+
+
 def _say(text: str, status: int, who: str = "sekisho") -> int:
-    typer.echo(f"{who}: {' '.join(text.split())}", err=True)
+    # Somebody typed a key where something else was asked for: it must not end in a log.
+    typer.echo(f"{who}: {_key('SG.…', ' '.join(text.split()))}", err=True)
     return status

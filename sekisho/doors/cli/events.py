@@ -14,7 +14,7 @@ import typer
 
 from sekisho import accounts
 from sekisho.db import Database
-from sekisho.doors.cli.acting import the_account, the_subuser
+from sekisho.doors.cli.acting import the_account, the_key_id, the_subuser
 from sekisho.doors.cli.common import CommandError, ConfigOption, DataOption, JsonOption, Site, open_site
 from sekisho.doors.cli.eventtext import Names, document, line
 from sekisho.events import log
@@ -88,7 +88,7 @@ def _selection(
     with site.control.connect() as connection:
         account_id = None if account is None else the_account(connection, account).id
         subuser_id = None if subuser is None else the_subuser(connection, subuser).id
-    return Selection(account_id, subuser_id, key, None if message is None else _message_id(message), kind)
+    return Selection(account_id, subuser_id, the_key_id(key), None if message is None else _message_id(message), kind)
 
 
 def _message_id(text: str) -> MessageId:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from sekisho import accounts, audit
 from sekisho.apikeys.tables import compromised_keys
-from sekisho.doors.cli.acting import by, the_account, the_owner, the_subuser
+from sekisho.doors.cli.acting import by, the_account, the_key_id, the_owner, the_subuser
 from sekisho.doors.cli.common import CommandError, Site, now_ms
 from sekisho.events.record import encode
 from sekisho.ids import AccountId, MessageId
@@ -85,7 +85,7 @@ def selection_of(site: Site, wish: Wish) -> Selection:
     selection = Selection(
         message_id,
         recipient,
-        key=wish.key,
+        key=the_key_id(wish.key),
         domain=None if wish.domain is None else wish.domain.lower(),
         accepted_before_ms=before_ms,
     )

@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._spill_count = 0
         self._mail_from = ""
         self._recipients: list[str] = []
+        self._recipients_bytes = 0
         self._id = secrets.token_hex(8)
         self._line = SessionLine()
         self._is_shaking = False
@@ -273,6 +274,7 @@ class Connection(asyncio.Protocol):
                 reply = self._admitted() or replies.SENDER_OK
                 self._mail_from = path
                 self._recipients = []
+                self._recipients_bytes = 0
                 self._answer(reply)
             case Recipient(mailbox, already):
                 self._answer(self._admitted() or self._judge_recipient(mailbox, already))
@@ -313,7 +315,9 @@ class Connection(asyncio.Protocol):
         refused = self._premises.gate.recipient(self.identity, mailbox, already)
         if refused is not None:
             return self._refusal(refused)
-        self._recipients.append(str(mailbox))
+        address = str(mailbox)
+        self._recipients.append(address)
+        self._recipients_bytes += len(address)
         return replies.RECIPIENT_OK
 
     async def _log_in(self, username: bytes, password: Secret[bytes]) -> None:
@@ -342,7 +346,7 @@ class Connection(asyncio.Protocol):
         failures = admission.failed(address, clock.monotonic())
         if failures > self._premises.limits.failures:
             # The check was made all the same: a good key from a shared address never comes here.
-            refused, failures = Refused(Reason.AUTH_THROTTLED), 0
+            refused = Refused(Reason.AUTH_THROTTLED)
         await self._wait(began_s + admission.delay_ms(failures) / 1000 - clock.monotonic())
         return refused
 
@@ -534,7 +538,8 @@ class Connection(asyncio.Protocol):
         waiting = state is State.ASKED and core.unread_bytes > limits.unread_bytes
         if waiting or self._hold & _QUESTION:
             self._set_hold(_QUESTION, on=waiting)
-        may = premises.memory.report(self, core.held_bytes + self._outside_bytes, can_wait=state is State.CONTENT)
+        held_bytes = core.held_bytes + self._outside_bytes + self._recipients_bytes
+        may = premises.memory.report(self, held_bytes, can_wait=state is State.CONTENT)
         if not may and not self._hold & _MEMORY:
             self._paused_s = premises.now_s
             self.deadline_s = premises.now_s + limits.memory_wait_s

@@ -45,7 +45,12 @@ def _decode(charset: bytes, encoding: bytes, text: bytes) -> str | None:
             raw = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
         except binascii.Error:
             return None
-    return raw.decode(codec, "replace")
+    try:
+        return raw.decode(codec)
+    except UnicodeDecodeError:
+        # Half a letter: readers that join words before they decode see another one there, and in GBK, Big5 or
+        # Shift_JIS its second half may be an "@". In UTF-8 no octet of a letter is ASCII, so nothing can hide.
+        return raw.decode(codec, "replace") if codec in ("utf-8", "utf8") else None
 
 
 def _octet(pair: re.Match[bytes]) -> bytes:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.header import Header
 from email.utils import formataddr
 from typing import NoReturn
 
+from sekisho.wire.mail import headers
 from sekisho.wire.mail.address import Mailbox, parse_path
 
 CATEGORIES_MAX = 10
@@ -73,7 +75,7 @@ def parse(value: bytes) -> Instructions | Unsupported | BadAddress | Malformed:
     """Read the unfolded value of the first X-SMTPAPI field. Never raises."""
     try:
         # JSON in this header is pure ASCII with \\u escapes; raw UTF-8 is the vendor's decode error (sheet §7).
-        found = json.loads(value.decode("ascii"), parse_constant=_refuse_constant)
+        found = json.loads(value.decode("ascii"), parse_constant=_refuse_constant, object_pairs_hook=_once_each)
     except (ValueError, RecursionError):
         return Malformed()
     if not isinstance(found, dict):
@@ -94,6 +96,15 @@ def parse(value: bytes) -> Instructions | Unsupported | BadAddress | Malformed:
 def _refuse_constant(text: str) -> NoReturn:
     # NaN and Infinity are Python's invention, not JSON (RFC 8259 §6).
     raise ValueError(text)
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Of a key that stands twice readers take the first or the last: an instruction would vanish in silence.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        message = "a key stands twice"
+        raise ValueError(message)
+    return found
 
 
 def _unsupported(found: Mapping[str, object]) -> str | None:
@@ -182,4 +193,14 @@ def _recipient(text: str) -> To | None:
     mailbox = parse_path(text)
     if mailbox is None or any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in name):
         return None
-    return To(mailbox, formataddr((name, str(mailbox))))
+    if name.isascii():
+        printed = formataddr((name, str(mailbox)))
+    else:
+        # RFC 2047 §2: words of at most 75 characters, with blanks between them where the header can be folded.
+        words = Header(name, "utf-8", maxlinelen=75).encode(linesep="")
+        printed = f"{words} <{mailbox}>"
+    try:
+        headers.format_field(b"To", printed.encode("ascii"))
+    except headers.UnwritableHeaderError:
+        return None
+    return To(mailbox, printed)

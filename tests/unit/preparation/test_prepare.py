@@ -18,6 +18,7 @@ from sekisho.queue.model import BodyFile, Delivery, Dropped, Message, Recipient
 from sekisho.secret import Secret
 from sekisho.wire.dkim import keys
 from sekisho.wire.dkim.signature import Signer
+from sekisho.wire.mail.headers import UnwritableHeaderError
 
 RSA = keys.generate_rsa()
 ED25519 = keys.generate_ed25519()
@@ -198,3 +199,15 @@ async def test_a_missing_body_is_a_fault_and_not_remembered(signers: Signers, tm
 
     file.write_bytes(b"x\r\n")
     await ready(subject.prepare(delivery(body=BodyFile(file, 3))))
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_fault_of_one_message_is_heard_by_whoever_waits_for_it_and_by_nobody_else(
+    signers: Signers, known: bool
+) -> None:
+    subject = preparer(signers, Domains(signing_domain(), known=known))
+
+    for _ in range(2):  # the second time as the first: nothing half-made is remembered
+        with pytest.raises(UnwritableHeaderError):
+            await subject.prepare(delivery(personal_to="x" * 2_000))
+    await ready(subject.prepare(delivery()))

@@ -53,7 +53,7 @@ async def mail(command: Command, data: Path) -> dict[str, Delivery]:
     for name, changes in {
         "acme": {"account_id": AccountId(1), "key_id": KeyId("k1")},
         "shop": {"account_id": AccountId(1), "subuser_id": AccountId(3), "key_id": KeyId("k2")},
-        "other": {"account_id": AccountId(2), "key_id": KeyId("k3"), "accepted_ms": NOW_MS - 86_400_000},
+        "other": {"account_id": AccountId(2), "key_id": KeyId("k" * 22), "accepted_ms": NOW_MS - 86_400_000},
     }.items():
         (queued[name],) = accepted(await spool.append(make(f"{name}@{name}.example", **changes)))  # type: ignore[arg-type]
     await spool.settle(Settlement(queued["shop"], Deferred("451 4.3.0 busy\\n", 2 * NOW_MS, "4.3.0"), NOW_MS))
@@ -138,7 +138,7 @@ def test_list_and_show(command: Command, mail: dict[str, Delivery]) -> None:
         (("--account", "acme"), ["acme", "shop"]),
         (("--subuser", "shop"), ["shop"]),
         (("--account", "acme", "--subuser", "shop"), ["shop"]),
-        (("--key", "k3"), ["other"]),
+        (("--key", "k" * 22), ["other"]),
         (("--domain", "ACME.example"), ["acme"]),
         (("--account", "acme", "--domain", "other.example"), []),
         (("--all",), ["acme", "shop", "other"]),
@@ -187,3 +187,13 @@ def test_what_waits_because_of_its_sender_is_shown_so(command: Command, mail: di
     found = command("queue", "list", "--json")["deliveries"]
     assert [each["state"] for each in found] == ["sender disabled", "sender disabled", "queued"]
     assert command("queue", "status", "--json")["senders_held"] == 2
+
+
+@pytest.mark.usefixtures("mail")
+def test_a_pasted_key_is_neither_taken_nor_shown_nor_kept(command: Command, data: Path) -> None:
+    key = "SG." + "a" * 22 + "." + "b" * 43
+    for arguments in (("queue", "hold", "--key", key), ("events", "tail", "--key", key)):
+        assert key not in command(*arguments, status=1)
+    assert key not in command("key", "create", key, "--account", "acme", "--name", "n", status=2)
+    with create_engine(f"sqlite:///{data / 'control.db'}").connect() as connection:
+        assert not connection.execute(text("SELECT 1 FROM audit WHERE details LIKE '%SG.%'")).all()

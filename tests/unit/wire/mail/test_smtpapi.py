@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.wire.mail.headers import format_field
 from sekisho.wire.mail.smtpapi import BadAddress, Instructions, Malformed, Unsupported, parse
 
 
@@ -73,6 +74,8 @@ def test_other_keys_are_named(value: bytes | str, key: str) -> None:
         json.dumps({"unique_args": {"a": "x" * 10_000}}).encode(),
         b'{"filters": "x"}',
         b'{"filters": null}',
+        b'{"to": ["a@example.com"], "to": ["b@example.com"]}',
+        b'{"filters": {"footer": {}}, "filters": {}}',
         b"[" * 100_000,
         b'{"to": ["' + b"a" * 2_000 + b'@example.com"]}',
     ],
@@ -103,6 +106,19 @@ def test_the_to_header_is_printed_anew(text: str, printed: str) -> None:
 
     assert isinstance(told, Instructions)
     assert told.to[0].text == printed
+
+
+def test_a_long_name_is_written_in_words_that_fold() -> None:
+    told = parse(json.dumps({"to": ["\u65e5" * 400 + " <c@example.com>"]}).encode())
+
+    assert isinstance(told, Instructions)
+    assert all(len(word) <= 75 for word in told.to[0].text.split())
+    field = format_field(b"To", told.to[0].text.encode())
+    assert all(len(line) <= 78 for line in field.split(b"\r\n"))
+
+
+def test_a_name_that_no_line_holds_is_no_address() -> None:
+    assert isinstance(parse(json.dumps({"to": ['a"' * 450 + " <c@example.com>"]}).encode()), BadAddress)
 
 
 def test_numbers_and_booleans_become_their_json_text() -> None:
