@@ -230,6 +230,7 @@ def test_everything_of_several_writers_arrives_once(database: Database, spool: P
             for _ in range(30):
                 outbox.put(*encode(settled(of=message(next(numbers)))))
 
+    FileOutbox(spool).close()  # a file becomes a WAL file under a lock that waits for nobody
     writers = [threading.Thread(target=write) for _ in range(3)]
     for writer in writers:
         writer.start()
