@@ -92,13 +92,17 @@ class Backlog:
             return True
         return False
 
-    def learn(self, sums: Iterable[tuple[DestinationDue, int]], now_ms: int) -> None:
-        """Take the spool's sums in, each with the number of its deliveries that memory has already."""
+    def learn(self, sums: Iterable[DestinationDue], now_ms: int) -> None:
+        """Take the spool's sums in.
+
+        What is due may be in memory already: a read that finds nothing new says so. What is due later never is, so its
+        time is kept apart: it must not hide behind that of something in memory.
+        """
         self._opaque.clear()
-        for due, in_memory in sums:
-            stored = due.count - in_memory
-            if stored <= 0:
-                continue
-            self.later(due.destination, due.next_ms, now_ms)
-            if stored > 1:
-                self._opaque.add(due.destination)
+        for due in sums:
+            if due.next_ms <= now_ms:
+                self.now(due.destination)
+            if due.later_ms is not None:
+                self.later(due.destination, due.later_ms, now_ms)
+                if due.count > 1:
+                    self._opaque.add(due.destination)

@@ -35,6 +35,8 @@ _PRUNE_AFTER_BYTES = 16 << 20
 """Captured content after which the size is added up again; the bound may be exceeded by so much in between."""
 _PRUNE_AFTER = 500
 BATCH = 64
+BATCH_BYTES = 16 << 20
+"""Large bodies are in memory while they are stored: this and one message more."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS captured (
@@ -212,8 +214,11 @@ class CaptureOutlet:
 
     def _pull(self) -> list[Job]:
         batch: list[Job] = []
-        while len(batch) < BATCH and (job := self._feed.pull()) is not None:
+        size_bytes = 0
+        while len(batch) < BATCH and size_bytes < BATCH_BYTES and (job := self._feed.pull()) is not None:
             batch.append(job)
+            if job.ready is not None:
+                size_bytes += _size(job.ready)
         self.busy += len(batch)
         return batch
 

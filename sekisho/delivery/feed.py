@@ -65,12 +65,16 @@ class Feed:
         conclude: Conclude,
         holds: Callable[[], HeldSenders],
         read_ahead: int = 64,
+        *,
+        on_room: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_room`` is called when deliveries leave memory without a settlement."""
         self._preparer = preparer
         self._ledger = ledger
         self._conclude = conclude
         self._holds = holds
         self._read_ahead = read_ahead
+        self._on_room = on_room
         self._queues: dict[str, deque[Job]] = {}
         self._rotation: deque[str] = deque()
         self._preparing = 0
@@ -114,7 +118,13 @@ class Feed:
         """Take back a job that no host has heard of; it is still prepared, and first in line."""
         job.started = False
         job.returns += 1
-        self._offer(job, first=True)
+        # What an operator dropped or held while a connection had it does not go to the next one.
+        if self._ledger.withdraw(job):
+            job.deliveries = self._ledger.remaining(job)
+        if job.deliveries:
+            self._offer(job, first=True)
+        else:
+            self._on_room()
 
     def shut(self, verdict: Temporary, afterwards: Temporary) -> None:
         """The lane's host can't be reached: what waits is deferred for this reason, what comes for the other."""
@@ -252,6 +262,7 @@ class Feed:
             ):
                 for delivery in remaining:
                     self._ledger.release(delivery)
+                self._on_room()
                 return False
         job.deliveries = remaining
         return bool(remaining)

@@ -32,6 +32,8 @@ class Ledger:
         self._jobs: dict[int, Job] = {}
         self._rows: dict[str, set[int]] = {}
         self._settling: set[int] = set()
+        self._withdrawn: set[int] = set()
+        """To be forgotten, but under way: settled if a host hears of them, else released when they come back."""
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -72,6 +74,7 @@ class Ledger:
     def release(self, delivery: Delivery) -> None:
         """Settled or set aside: the spool alone knows it now."""
         self._settling.discard(delivery.row)
+        self._withdrawn.discard(delivery.row)
         job = self._jobs.pop(delivery.row, None)
         if job is None:
             return
@@ -88,10 +91,21 @@ class Ledger:
         """Release what has not been started; what has will be settled, and must not be read again before."""
         for row in rows:
             job = self._jobs.get(row)
-            if job is not None and not job.started and row not in self._settling:
-                for delivery in job.deliveries:
-                    if delivery.row == row:
-                        self.release(delivery)
+            if job is None or row in self._settling:
+                continue
+            if job.started:
+                self._withdrawn.add(row)
+                continue
+            for delivery in job.deliveries:
+                if delivery.row == row:
+                    self.release(delivery)
+
+    def withdraw(self, job: Job) -> bool:
+        """Release those of a job's deliveries that were to be forgotten while it was under way; whether there were."""
+        found = [delivery for delivery in job.deliveries if delivery.row in self._withdrawn]
+        for delivery in found:
+            self.release(delivery)
+        return bool(found)
 
     def remaining(self, job: Job) -> tuple[Delivery, ...]:
         """What is left of a job after others were forgotten."""

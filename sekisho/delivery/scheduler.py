@@ -101,12 +101,12 @@ class Scheduler:
         self._dialler = Dialler(source_addresses, extra_ca)
         self._tasks = Tasks()
         self._loop = asyncio.get_running_loop()
+        self._hungry = asyncio.Event()
         self._lanes: dict[Target | None, Lane] = {}
         self._retired: list[Outlet] = []
         self._capture = capture
         if capture is not None:
             self._lanes[None] = self._capture_lane(capture)
-        self._hungry = asyncio.Event()
         self._scan_wanted = False
         self._scan_pause_s = PAUSE_FIRST_S
         self._scan_timer: asyncio.TimerHandle | None = None
@@ -142,6 +142,9 @@ class Scheduler:
             for destination in change.destinations:
                 self._backlog.now(destination)
             self._hungry.set()
+            if change.kind is ChangeKind.RELEASED:
+                # It may be due later, and held mail has no timer.
+                self.rescan()
 
     def forget(self, rows: Iterable[int]) -> None:
         """These rows are no longer to be attempted; those being attempted right now are settled all the same."""
@@ -155,7 +158,7 @@ class Scheduler:
     def use_routes(self, routes: Routes) -> None:
         """Reload: what is waiting goes by the new table; connections that no route leads to any more are ended."""
         self._routes = routes
-        if self._capture is not None:
+        if self._capture is not None or self._draining:
             return
         waiting: list[Job] = []
         for target, lane in tuple(self._lanes.items()):
@@ -278,7 +281,14 @@ class Scheduler:
         return lane
 
     def _feed(self) -> Feed:
-        return Feed(self._preparer, self._ledger, self._settling.conclude, self._holds, self._read_ahead)
+        return Feed(
+            self._preparer,
+            self._ledger,
+            self._settling.conclude,
+            self._holds,
+            self._read_ahead,
+            on_room=self._hungry.set,
+        )
 
     def _pool_lane(self, target: Target) -> Lane:
         feed = self._feed()
@@ -334,11 +344,11 @@ class Scheduler:
         if self._scan_wanted:
             self._scan_wanted = False
             try:
-                sums = await self._spool.destinations()
+                sums = await self._spool.destinations(self._clock.now_ms())
             except BaseException:
                 self._scan_wanted = True
                 raise
-            self._backlog.learn(((due, self._ledger.count(due.destination)) for due in sums), self._clock.now_ms())
+            self._backlog.learn(sums, self._clock.now_ms())
         self._backlog.ripen(self._clock.now_ms())
         self._set_timer()
         while not self._draining and (found := self._choose()) is not None:
@@ -359,13 +369,16 @@ class Scheduler:
     async def _read(self, destination: str, limit: int) -> None:
         now_ms = self._clock.now_ms()
         known = self._ledger.known(destination)
+        # Its turn is over whatever comes of it: a destination that cannot be read must not be all that is tried.
+        self._backlog.turned(destination)
         self._backlog.reading(destination)
         found = await self._spool.due(destination, now_ms, limit, known, self._holds())
+        if self._draining:
+            return
         if not found:
             if self._backlog.drained(destination):
                 self._scan_later()
             return
-        self._backlog.turned(destination)
         # What was offered while the read was under way is here already.
         self._admit([delivery for delivery in found if not self._ledger.has(delivery)])
 

@@ -27,6 +27,9 @@ from sekisho.secret import Secret
 SIGNATURE_LIFE_S = 7 * 86_400
 """``x=``: longer than a message may stay in the next hop's queue (RFC 5321 §4.5.4.1: 4-5 days)."""
 
+_SAME_ATTEMPT_S = 60
+"""So long a signature serves further recipients of the same content."""
+
 _KEPT_SIGNATURES = 256
 """Signed header blocks kept for further recipients of the same content; about 3 KiB each."""
 
@@ -46,6 +49,7 @@ class _Signed:
     """One content, signed by the keys of one domain record."""
 
     domain: SigningDomain
+    at_s: int
     header: asyncio.Future[bytes]
     """The whole block, signatures first."""
 
@@ -120,11 +124,11 @@ class SigningPreparer:
         message = delivery.message
         key = (message.id, delivery.recipient.personal_to)
         signed = self._signed.get(key)
-        # Other keys in force since: sign again.
-        if signed is None or signed.domain is not domain:
+        at_s = self._clock.now_ms() // 1000
+        # Other keys in force since, or a later attempt, whose time ``t=`` tells: sign again.
+        if signed is None or signed.domain is not domain or not 0 <= at_s - signed.at_s < _SAME_ATTEMPT_S:
             header = header_for(message.header, delivery.recipient.personal_to)
-            at_s = self._clock.now_ms() // 1000
-            signed = self._signed[key] = _Signed(domain, self._loop.create_future())
+            signed = self._signed[key] = _Signed(domain, at_s, self._loop.create_future())
             if len(self._signed) > _KEPT_SIGNATURES:
                 self._signed.popitem(last=False)
             self._signers.sign(

@@ -24,8 +24,11 @@ def keep(temporary: Path, final: Path) -> None:
     sync_directory(final.parent)
 
 
-def sweep(layout: Layout, is_known: frozenset[str]) -> tuple[int, int]:
-    """Remove what no row speaks of; (files of incoming/, files of bodies/). Only while nobody uses the spool."""
+def sweep(layout: Layout, is_known: frozenset[str], *, aside: Path | None) -> tuple[int, int]:
+    """Remove what no row speaks of; (files of incoming/, files of bodies/). Only while nobody uses the spool.
+
+    ``aside``: the rows themselves may have been lost, so bodies without one are moved there instead.
+    """
     orphans = 0
     for path in [path for path in layout.incoming.rglob("*") if not path.is_dir()]:
         path.unlink()
@@ -33,6 +36,10 @@ def sweep(layout: Layout, is_known: frozenset[str]) -> tuple[int, int]:
     unnamed = 0
     for path in layout.bodies.iterdir():
         if path.name not in is_known:
-            path.unlink()
+            if aside is None:
+                path.unlink()
+            else:
+                aside.mkdir(mode=0o700, exist_ok=True)
+                path.rename(aside / path.name)
             unnamed += 1
     return orphans, unnamed

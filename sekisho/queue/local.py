@@ -225,9 +225,9 @@ class LocalSpool:
 
     # Reading
 
-    async def destinations(self) -> Sequence[DestinationDue]:
+    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
         """Sum up what this worker owns; see ``Spool.destinations``."""
-        return await self._reader.ask(lambda connection: queries.destinations(connection, self._owned()))
+        return await self._reader.ask(lambda connection: queries.destinations(connection, self._owned(), now_ms))
 
     async def due(
         self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders

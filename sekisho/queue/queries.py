@@ -32,20 +32,26 @@ _MASK: Final = (1 << RECIPIENT_BITS) - 1
 _Row = tuple[int, int, int, str, str]
 
 
-def destinations(connection: sqlite3.Connection, owners: Iterable[int]) -> tuple[DestinationDue, ...]:
+def destinations(connection: sqlite3.Connection, owners: Iterable[int], now_ms: int) -> tuple[DestinationDue, ...]:
     """Sum up, per destination, what the owners have that no operator holds."""
     found: dict[str, DestinationDue] = {}
     for owner in owners:
-        for destination, count, next_ms in connection.execute(
-            "SELECT destination, count(*), min(due_ms) FROM delivery WHERE owner = ? AND held = 0 GROUP BY destination",
-            (owner,),
+        for row in connection.execute(
+            "SELECT destination, count(*), min(due_ms), min(CASE WHEN due_ms > ?1 THEN due_ms END)"
+            " FROM delivery WHERE owner = ?2 AND held = 0 GROUP BY destination",
+            (now_ms, owner),
         ):
-            other = found.get(destination)
-            if other is not None:
-                found[destination] = DestinationDue(destination, other.count + count, min(other.next_ms, next_ms))
-            else:
-                found[destination] = DestinationDue(destination, count, next_ms)
+            one = DestinationDue(*row)
+            other = found.get(one.destination)
+            found[one.destination] = one if other is None else _together(one, other)
     return tuple(found.values())
+
+
+def _together(one: DestinationDue, other: DestinationDue) -> DestinationDue:
+    later = [each.later_ms for each in (one, other) if each.later_ms is not None]
+    return DestinationDue(
+        one.destination, one.count + other.count, min(one.next_ms, other.next_ms), min(later, default=None)
+    )
 
 
 def due(

@@ -118,7 +118,7 @@ def _prepare(layout: Layout, now_ms: int) -> Report:
             damaged_places=recovered.salvaged.damaged_places,
         )
     _compact(layout)
-    return _sweep(layout, created=created, recovered=recovered)
+    return _sweep(layout, now_ms, created=created, recovered=recovered)
 
 
 def _create(layout: Layout, now_ms: int) -> None:
@@ -214,12 +214,16 @@ def _compact(layout: Layout) -> None:
             _log.warning("spool.compact_failed", error=str(error))
 
 
-def _sweep(layout: Layout, *, created: bool, recovered: Recovered | None) -> Report:
+def _sweep(layout: Layout, now_ms: int, *, created: bool, recovered: Recovered | None) -> Report:
     with closing(schema.connect(layout.database)) as connection:
         named = frozenset(
             name for (name,) in connection.execute("SELECT body_file FROM message WHERE body_file IS NOT NULL")
         )
-    orphans, unnamed = bodies.sweep(layout, named)
+    # A fresh database names nothing, or only what could be read: a body without a row may be mail that was accepted.
+    aside = layout.root / f"bodies.suspect-{now_ms}" if created or recovered is not None else None
+    orphans, unnamed = bodies.sweep(layout, named, aside=aside)
+    if unnamed and aside is not None:
+        _log.error("spool.bodies_set_aside", bodies=unnamed, aside=str(aside))
     missing = sum(1 for name in named if not (layout.bodies / name).exists())
     if missing:
         _log.error("spool.bodies_missing", messages=missing)

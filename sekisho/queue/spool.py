@@ -31,6 +31,8 @@ class DestinationDue:
     destination: str
     count: int
     next_ms: int
+    later_ms: int | None = None
+    """The first due time that lies ahead; None when all are due."""
 
 
 class Spool(Protocol):
@@ -45,8 +47,8 @@ class Spool(Protocol):
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         """Record an outcome with its events; False when the row was gone (dropped by an operator meanwhile)."""
 
-    async def destinations(self) -> Sequence[DestinationDue]:
-        """All destinations with deliveries owned by this worker that are not held by id."""
+    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
+        """All destinations with deliveries owned by this worker that are not held by id, as of ``now_ms``."""
 
     async def due(
         self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders

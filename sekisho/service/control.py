@@ -59,21 +59,17 @@ class Reload:
 Order: TypeAlias = Drain | Reload
 
 _encoder: Final = msgspec.json.Encoder()
-_ready: Final = msgspec.json.Decoder(Ready)
+_READY: Final = _encoder.encode(Ready())
 _orders: Final = msgspec.json.Decoder(Drain | _WireReload)
 
 
 def encode_ready() -> bytes:
-    return _encoder.encode(Ready()) + b"\n"
+    return _READY + b"\n"
 
 
 def is_ready(line: bytes) -> bool:
     """Whether a worker's line says that it is ready; anything else says nothing."""
-    try:
-        _ready.decode(line)
-    except msgspec.DecodeError:
-        return False
-    return True
+    return line == _READY
 
 
 def encode_order(order: Order) -> bytes:

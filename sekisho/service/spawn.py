@@ -7,6 +7,7 @@ loop, so nothing is half-done in the copy.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -86,6 +87,20 @@ def run_apart(owner: Owner | None, action: Callable[[], bytes], known: tuple[typ
     return Failed(f"preparation ended with status {code}; the log says why")
 
 
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process with its supervisor, also while it is too busy to notice by itself.
+
+    After the change of user, which resets it. Nothing is lost: what was promised is on disk.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def _child(name: str, owner: Owner | None, settle: Callable[[], None], main: Callable[[], int]) -> NoReturn:
     code = 1
     try:
@@ -94,6 +109,7 @@ def _child(name: str, owner: Owner | None, settle: Callable[[], None], main: Cal
         os.umask(_UMASK)
         if owner is not None:
             become(owner)
+        _die_with_parent()
         _call_process(name)
         code = main()
     except PrivilegeProblem as problem:

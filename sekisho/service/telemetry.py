@@ -83,11 +83,12 @@ def flush() -> None:
 
 
 class _Gatherer:
-    """Lines that wait; used on the loop's thread alone."""
+    """Lines that wait; taken on the loop's thread alone."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: Final = loop
         self._thread: Final = threading.get_ident()
+        self._lock: Final = threading.Lock()
         self._lines: list[bytes] = []
         self._bytes = 0
 
@@ -95,17 +96,21 @@ class _Gatherer:
         """Keep a line for later; False from other threads, which write by themselves."""
         if threading.get_ident() != self._thread:
             return False
-        if not self._lines:
-            self._loop.call_later(_GATHER_S, self.flush)
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes >= _GATHERED_MAX_BYTES:
+        with self._lock:
+            if not self._lines:
+                self._loop.call_later(_GATHER_S, self.flush)
+            self._lines.append(line)
+            self._bytes += len(line)
+            is_full = self._bytes >= _GATHERED_MAX_BYTES
+        if is_full:
             self.flush()
         return True
 
     def flush(self) -> None:
-        if self._lines:
+        """From any thread: a warning of another one keeps its place among the lines."""
+        with self._lock:
             lines, self._lines, self._bytes = self._lines, [], 0
+        if lines:
             _write(b"".join(lines))
 
 

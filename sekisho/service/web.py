@@ -10,6 +10,7 @@ import structlog
 
 from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, check
 from sekisho.doors.health import Application, Health
+from sekisho.queue.layout import Layout
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
@@ -33,12 +34,14 @@ def run_web(context: WorkerContext) -> int:
     """Run a web worker; its exit status."""
     directory = context.directory
     control, events = Database(directory.control), Database(directory.events)
-    app = Health(lambda: storage_fault(control, events))
+    app = Health(lambda: storage_fault(control, events, Layout(directory.spool)))
     return run(context, lambda context, channel: serve_web(context, channel, app, (mover(directory),)))
 
 
-def storage_fault(control: Database, events: Database) -> str | None:
-    """Why control data or events cannot be used now; None when they can."""
+def storage_fault(control: Database, events: Database, spool: Layout) -> str | None:
+    """Why control data, events or the spool cannot be used now; None when they can."""
+    if spool.suspect.exists():
+        return "storage failed under the spool; it is being recovered"
     try:
         check(control, History.CONTROL)
         check(events, History.EVENTS)

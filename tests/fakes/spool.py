@@ -74,17 +74,21 @@ class MemorySpool:
         future.set_result(known)
         self._changed.set()
 
-    async def destinations(self) -> Sequence[DestinationDue]:
+    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
         self.asked["destinations"] += 1
         await asyncio.sleep(0)
         found: dict[str, DestinationDue] = {}
         for delivery in self.rows.values():
             name = delivery.recipient.destination
             before = found.get(name)
+            later = [delivery.due_ms] if delivery.due_ms > now_ms else []
+            if before is not None and before.later_ms is not None:
+                later.append(before.later_ms)
             found[name] = DestinationDue(
                 name,
                 1 + (before.count if before else 0),
                 min(delivery.due_ms, before.next_ms) if before else delivery.due_ms,
+                min(later, default=None),
             )
         return tuple(found.values())
 

@@ -44,7 +44,7 @@ class RecordingSpool:
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         raise NotImplementedError
 
-    async def destinations(self) -> Sequence[DestinationDue]:
+    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
         raise NotImplementedError
 
     async def due(

@@ -69,6 +69,19 @@ def test_what_is_started_or_being_settled_is_not_forgotten() -> None:
     assert ledger.known("x") == {1, 2}
 
 
+def test_what_was_to_be_forgotten_under_way_is_released_when_it_comes_back() -> None:
+    ledger = Ledger(LIMITS)
+    pair = job(1, "a@mx", "b@mx")
+    ledger.admit(pair)
+    pair.started = True
+    ledger.forget([2])
+    assert ledger.remaining(pair) == pair.deliveries
+
+    assert ledger.withdraw(pair)
+    assert [delivery.row for delivery in ledger.remaining(pair)] == [1]
+    assert not ledger.withdraw(pair)
+
+
 def test_a_row_that_came_again_belongs_to_the_new_job() -> None:
     ledger = Ledger(LIMITS)
     old, new = job(1, "a@x"), job(1, "a@x")

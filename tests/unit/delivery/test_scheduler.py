@@ -12,6 +12,7 @@ from sekisho.delivery.attempt import ConnectionLimits
 from sekisho.delivery.ledger import MemoryLimits
 from sekisho.delivery.routes import Route, Routes, RouteTls
 from sekisho.delivery.verdict import Temporary
+from sekisho.ports.clock import SystemClock
 from sekisho.preparation.model import NotNow, Prepared, Ready
 from sekisho.queue.model import (
     BodyFile,
@@ -773,6 +774,27 @@ async def test_what_an_operator_makes_due_is_tried_at_once() -> None:
         relay.spool.rows[delivery.row] = Delivery(delivery.row, delivery.message, delivery.recipient, 0, 0)
         relay.scheduler.changed(SpoolChange(ChangeKind.DUE, (delivery.row,), ("mx.test",)))
         await relay.spool.wait_for(1)
+
+
+async def test_what_is_released_before_it_is_due_is_tried_when_it_is() -> None:
+    async with serving(SmtpHost()) as host, relaying(routes_to(host)) as relay:
+        (delivery,) = relay.spool.store(make_message(), recipients("r@mx.test"), due_ms=SystemClock().now_ms() + 300)
+        # As after a restart: it was held then, so nobody knows of it.
+        relay.scheduler.changed(SpoolChange(ChangeKind.RELEASED, (delivery.row,), ("mx.test",)))
+        await relay.spool.wait_for(1)
+
+
+async def test_what_is_due_later_does_not_hide_behind_what_is_in_memory() -> None:
+    host = SmtpHost(hold=asyncio.Event())
+    async with serving(host), relaying(routes_to(host)) as relay:
+        relay.send("a@mx.test", number=1)
+        await host.heard("DATA")
+        relay.spool.store(make_message(2), recipients("b@mx.test"), due_ms=SystemClock().now_ms() + 300)
+        relay.scheduler.rescan()
+        await asyncio.sleep(0.1)
+        assert host.hold is not None
+        host.hold.set()
+        await relay.spool.wait_for(2)
 
 
 # Ending.

@@ -122,7 +122,7 @@ async def test_a_message_dropped_at_acceptance_leaves_only_events(open_spool: Op
         assert await spool.append(make("a@x.example", "b@x.example", dropped_reason="Invalid", **extra)) == ()
     assert events(tmp_path / "spool") == ["dropped a@x.example 0 Invalid", "dropped b@x.example 0 Invalid"] * 2
     assert rows(tmp_path / "spool", "SELECT count(*) FROM message") == [0]
-    assert await spool.destinations() == ()
+    assert await spool.destinations(NOW_MS) == ()
     assert list(spool.incoming.iterdir()) == []
     assert not arguments["body"].path.exists()
 
@@ -166,7 +166,7 @@ async def test_what_sqlite_does_not_take_fails_alone(open_spool: OpenSpool) -> N
     answers = await asyncio.gather(*futures, return_exceptions=True)
     assert isinstance(answers[1], UnicodeEncodeError)
     assert [type(answer) for answer in answers] == [tuple, UnicodeEncodeError, tuple]
-    assert await spool.destinations() == (DestinationDue("dest.example", 2, NOW_MS),)
+    assert await spool.destinations(NOW_MS) == (DestinationDue("dest.example", 2, NOW_MS),)
 
 
 async def test_destinations_and_due_are_per_destination_oldest_first(open_spool: OpenSpool) -> None:
@@ -175,7 +175,7 @@ async def test_destinations_and_due_are_per_destination_oldest_first(open_spool:
     for name, age in ages.items():
         await spool.append(make(f"{name}@one.example", accepted_ms=NOW_MS - age))
     await spool.append(make("x@two.example"))
-    assert sorted(await spool.destinations(), key=lambda each: each.destination) == [
+    assert sorted(await spool.destinations(NOW_MS), key=lambda each: each.destination) == [
         DestinationDue("one.example", 3, NOW_MS - 3),
         DestinationDue("two.example", 1, NOW_MS),
     ]

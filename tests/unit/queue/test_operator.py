@@ -131,7 +131,7 @@ async def test_selections(open_spool: OpenSpool, open_operator: OpenOperator) ->
 async def test_hold_and_release_are_told_to_the_worker(open_spool: OpenSpool, open_operator: OpenOperator) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     spool = open_spool(on_change=told.put_nowait)
-    await spool.destinations()
+    await spool.destinations(NOW_MS)
     (delivery,) = accepted(await spool.append(make()))
     accepted(await spool.append(make("b@else.example")))
     with open_operator() as operator:
@@ -139,7 +139,7 @@ async def test_hold_and_release_are_told_to_the_worker(open_spool: OpenSpool, op
         assert operator.hold(Selection(delivery.message.id)) == 0
         assert await told.get() == SpoolChange(ChangeKind.HELD, (delivery.row,), ("dest.example",))
         assert await spool.due("dest.example", NOW_MS, 9, (), NOBODY) == ()
-        assert await spool.destinations() == (DestinationDue("else.example", 1, NOW_MS),)
+        assert await spool.destinations(NOW_MS) == (DestinationDue("else.example", 1, NOW_MS),)
         assert operator.release(ALL) == 1
         assert await told.get() == SpoolChange(ChangeKind.RELEASED, (delivery.row,), ("dest.example",))
         assert [each.row for each in await spool.due("dest.example", NOW_MS, 9, (), NOBODY)] == [delivery.row]
@@ -158,7 +158,7 @@ async def test_what_is_held_while_attempted_can_be_settled(open_spool: OpenSpool
 async def test_retry_makes_due(open_spool: OpenSpool, open_operator: OpenOperator, clock: FakeClock) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     spool = open_spool(on_change=told.put_nowait)
-    await spool.destinations()
+    await spool.destinations(NOW_MS)
     (delivery,) = accepted(await spool.append(make()))
     await spool.settle(Settlement(delivery, LATER, NOW_MS))
     clock.time_ms += 10
@@ -175,7 +175,7 @@ async def test_drop_ends_deliveries_with_an_event(
 ) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     spool = open_spool(on_change=told.put_nowait)
-    await spool.destinations()
+    await spool.destinations(NOW_MS)
     arguments = large_body(spool.incoming, spool.body_path)
     first, second = accepted(await spool.append(make("a@d.example", "b@d.example", **arguments)))
     await spool.settle(Settlement(first, LATER, NOW_MS))

@@ -234,6 +234,24 @@ async def test_an_interrupted_exchange_is_carried_to_its_end(
     assert not [path.name for path in directory.iterdir() if path.name.endswith((".new", ".ready"))]
 
 
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+async def test_bodies_whose_rows_were_lost_are_set_aside(open_spool: OpenSpool, tmp_path: Path, how: str) -> None:
+    spool = open_spool()
+    arguments = large_body(spool.incoming, spool.body_path)
+    accepted(await spool.append(make(**arguments)))
+    await spool.close()
+    directory = tmp_path / "spool"
+    if how == "damaged":
+        (directory / "spool.db").write_bytes(b"not a database" * 1000)
+    else:
+        for file in directory.glob("spool.db*"):
+            file.unlink()
+
+    assert prepare(directory).swept_bodies == 1
+    (aside,) = directory.glob("bodies.suspect-*")
+    assert [file.read_bytes() for file in aside.iterdir()] == [b"large\r\n" * 1000]
+
+
 async def test_orphans_are_swept_and_missing_bodies_counted(open_spool: OpenSpool, tmp_path: Path) -> None:
     spool = open_spool()
     kept, lost = (large_body(spool.incoming, spool.body_path) for _ in range(2))

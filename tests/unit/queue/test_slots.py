@@ -58,7 +58,7 @@ async def test_a_dead_workers_deliveries_are_adopted(open_spool: OpenSpool, cloc
     await adopted.wait()
     found = await living.due("dest.example", NOW_MS, 9, (), NOBODY)
     assert [each.row for each in found] == [theirs.row, ours.row]
-    (destination,) = await living.destinations()
+    (destination,) = await living.destinations(NOW_MS)
     assert destination.count == 2
     # No row was rewritten: it is the lock that changed hands.
     assert rows(tmp_path / "spool", "SELECT owner FROM delivery ORDER BY row") == [1, 2]
@@ -73,17 +73,17 @@ async def test_fewer_workers_after_a_restart_strand_nothing(open_spool: OpenSpoo
     adopted = asyncio.Event()
     alone = open_spool(on_adopted=adopted.set)
     await adopted.wait()
-    assert [each.count for each in await alone.destinations()] == [4]
+    assert [each.count for each in await alone.destinations(NOW_MS)] == [4]
     assert len(await alone.due("dest.example", NOW_MS, 9, (), NOBODY)) == 4
 
 
 async def test_what_nobody_owns_is_claimed(open_spool: OpenSpool) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     worker = open_spool(on_change=told.put_nowait)
-    await worker.destinations()
+    await worker.destinations(NOW_MS)
     api = open_spool(with_slot=False)
     (delivery,) = accepted(await api.append(make()))
-    assert await api.destinations() == ()
+    assert await api.destinations(NOW_MS) == ()
     change = await told.get()
     assert change == SpoolChange(ChangeKind.ADDED, (delivery.row,), ("dest.example",))
     (found,) = await worker.due("dest.example", NOW_MS, 9, (), NOBODY)
