@@ -80,6 +80,14 @@ class Settling:
             )
             future.get_loop().call_later(RETRY_SETTLE_S, self._write, settlement)
             return
+        if not future.result() and isinstance(settlement.outcome, Delivered):
+            # An operator dropped it while a host was taking it. Its one outcome is "dropped"; this line is the rest.
+            _log.warning(
+                "delivery.delivered_and_dropped",
+                message=message_id_text(settlement.delivery.message.id),
+                recipient=settlement.delivery.recipient.index,
+                reply=settlement.outcome.reply,
+            )
         self.unwritten -= 1
         self._ledger.release(settlement.delivery)
         self._on_settled(settlement.delivery, settlement.outcome)
