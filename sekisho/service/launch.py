@@ -68,7 +68,6 @@ class Announcement:
             "ready": True,
             "smtp": [{"address": str(address), "tls": tls} for address, tls in self.smtp],
             "http": self.http,
-            "public_url": self.config.server.public_url or None,
             "data_dir": str(self.directory.path),
             "ca_file": None if self.ca_file is None else str(self.ca_file),
         }
