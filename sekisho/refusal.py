@@ -34,7 +34,6 @@ class Reason(enum.StrEnum):
     HEADER_MALFORMED = "header.malformed"  # a header block that receivers would read in different ways
     HEADER_DUPLICATE = "header.duplicate"  # a header that may stand once stands twice
     MESSAGE_LOOP = "message.loop"  # too many Received headers
-    MESSAGE_TOO_LARGE = "message.too_large"
     SMTPAPI_UNSUPPORTED = "smtpapi.unsupported"  # a documented X-SMTPAPI key that this version does not carry out
 
     # To whom?

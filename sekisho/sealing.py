@@ -85,17 +85,9 @@ class Sealer:
             message = f"{purpose} of {row} does not open: it was changed, or moved from another row"
             raise SealBroken(message) from None
 
-    def is_current(self, sealed: bytes) -> bool:
-        """Whether it is sealed under the key in force; what is not waits for being sealed anew."""
-        return sealed[: 1 + _ID_BYTES] == _VERSION + self._current.id
-
     def derive(self, purpose: str) -> Secret[bytes]:
         """Derive the 32-byte key of a purpose from the master key in force: the same each time, unlike any other's."""
         return Secret(_expand(self._current, f"derive {purpose}"))
-
-    def derive_all(self, purpose: str) -> tuple[Secret[bytes], ...]:
-        """Derive it from every master key, the one in force first: to check what was made before a rotation."""
-        return tuple(Secret(_expand(key, f"derive {purpose}")) for key in self._keys.values())
 
 
 def load(path: Path, *, make: bool) -> Sealer:

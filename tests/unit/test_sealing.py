@@ -49,9 +49,7 @@ def test_after_a_rotation_old_seals_open_and_new_ones_are_made_with_the_new_key(
     before = Sealer([OLD]).seal(Secret(b"x"), purpose="p", row="1")
     both = Sealer([NEW, OLD])
     assert both.open(before, purpose="p", row="1").reveal() == b"x"
-    assert not both.is_current(before)
     after = both.seal(Secret(b"x"), purpose="p", row="1")
-    assert both.is_current(after)
     assert Sealer([NEW]).open(after, purpose="p", row="1").reveal() == b"x"
     with pytest.raises(SealBroken, match="6f6c6421"):  # names the key that is missing
         Sealer([NEW]).open(before, purpose="p", row="1")
@@ -62,10 +60,6 @@ def test_derived_keys_differ_by_purpose_and_by_master_key_and_are_stable() -> No
     assert sealer.derive("verp").reveal() == Sealer([NEW]).derive("verp").reveal()
     assert len(sealer.derive("verp").reveal()) == 32
     assert sealer.derive("verp") != sealer.derive("links")
-    assert [key.reveal() for key in sealer.derive_all("verp")] == [
-        Sealer([NEW]).derive("verp").reveal(),
-        Sealer([OLD]).derive("verp").reveal(),
-    ]
 
 
 def test_a_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:

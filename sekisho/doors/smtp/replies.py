@@ -66,7 +66,6 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.HEADER_MALFORMED: reply(554, "5.6.0", "Malformed message header"),
     Reason.HEADER_DUPLICATE: reply(554, "5.6.0", "A header field that may stand once stands twice"),
     Reason.MESSAGE_LOOP: reply(554, "5.4.6", "Too many hops"),
-    Reason.MESSAGE_TOO_LARGE: reply(552, "5.3.4", "Message size exceeds maximum permitted"),
     Reason.SMTPAPI_UNSUPPORTED: reply(550, "5.6.0", "X-SMTPAPI is not supported in full"),
     Reason.RECIPIENT_MALFORMED: reply(550, "5.1.3", "Bad recipient address syntax"),
     Reason.RECIPIENT_LITERAL: reply(550, "5.1.2", "Recipients at addresses or local names are not accepted"),

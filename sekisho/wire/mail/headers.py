@@ -156,24 +156,6 @@ def find_duplicate(fields: Iterable[Field], single: Collection[bytes] = SINGLE) 
     return None
 
 
-def count(fields: Iterable[Field], name: bytes) -> int:
-    """Count the fields of this (lower-case) name."""
-    return sum(field.name == name for field in fields)
-
-
-def first(fields: Iterable[Field], name: bytes) -> Field | None:
-    """Return the topmost field of this (lower-case) name."""
-    for field in fields:
-        if field.name == name:
-            return field
-    return None
-
-
-def without(fields: Iterable[Field], names: Collection[bytes]) -> bytes:
-    """Return the block without the fields of these (lower-case) names, everything else byte for byte."""
-    return b"".join([field.raw for field in fields if field.name not in names])
-
-
 class UnwritableHeaderError(ValueError):
     """A field that cannot be written safely; the message names the field, never its value."""
 

@@ -42,7 +42,6 @@ def test_every_reason_has_a_reply_with_a_fitting_status(reason: Reason, stage: S
         (Reason.RECIPIENT_LITERAL, "550 5.1.2"),
         (Reason.RECIPIENT_UNROUTABLE, "451 4.4.4"),
         (Reason.RECIPIENTS_TOO_MANY, "452 4.5.3"),
-        (Reason.MESSAGE_TOO_LARGE, "552 5.3.4"),
         (Reason.STORAGE_FULL, "452 4.3.1"),
         (Reason.FROM_UNVERIFIED, "550 5.7.1"),
         (Reason.MESSAGE_LOOP, "554 5.4.6"),

@@ -11,12 +11,9 @@ from sekisho.wire.mail.headers import (
     Flaw,
     HeaderFault,
     UnwritableHeaderError,
-    count,
     find_duplicate,
-    first,
     format_field,
     parse,
-    without,
 )
 
 _BLOCK = (
@@ -142,18 +139,6 @@ def test_every_singleton_is_watched(name: bytes) -> None:
 )
 def test_others_may_repeat(name: bytes) -> None:
     assert find_duplicate(_fields((name + b": a\r\n") * 2)) is None
-
-
-def test_fields_are_counted_found_and_dropped_by_name() -> None:
-    fields = _fields(_BLOCK)
-    assert count(fields, b"x-empty") == 2
-    assert count(fields, b"bcc") == 0
-    assert first(fields, b"from") == fields[1]
-    assert first(fields, b"x-empty") is fields[3]
-    assert first(fields, b"bcc") is None
-    assert without(fields, {b"x-empty", b"received", b"bcc"}) == (
-        b"FROM:joe@b.example\r\nSubject:  two\r\n  words \t\r\nX-8bit: \xff\xc3\xb6\r\n"
-    )
 
 
 @pytest.mark.parametrize(
