@@ -100,6 +100,10 @@ class Ledger:
                 if delivery.row == row:
                     self.release(delivery)
 
+    def reinstate(self, rows: Iterable[int]) -> None:
+        """These are to be attempted after all: what is under way may come back and go on."""
+        self._withdrawn.difference_update(rows)
+
     def withdraw(self, job: Job) -> bool:
         """Release those of a job's deliveries that were to be forgotten while it was under way; whether there were."""
         found = [delivery for delivery in job.deliveries if delivery.row in self._withdrawn]

@@ -139,6 +139,7 @@ class Scheduler:
         if change.kind in (ChangeKind.DROPPED, ChangeKind.HELD):
             self.forget(change.rows)
         else:
+            self._ledger.reinstate(change.rows)
             for destination in change.destinations:
                 self._backlog.now(destination)
             self._hungry.set()

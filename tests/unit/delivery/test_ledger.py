@@ -82,6 +82,18 @@ def test_what_was_to_be_forgotten_under_way_is_released_when_it_comes_back() -> 
     assert not ledger.withdraw(pair)
 
 
+def test_what_is_released_again_under_way_stays() -> None:
+    ledger = Ledger(LIMITS)
+    one = job(1, "a@mx")
+    ledger.admit(one)
+    one.started = True
+    ledger.forget([1])
+    ledger.reinstate([1])
+
+    assert not ledger.withdraw(one)
+    assert ledger.remaining(one) == one.deliveries
+
+
 def test_a_row_that_came_again_belongs_to_the_new_job() -> None:
     ledger = Ledger(LIMITS)
     old, new = job(1, "a@x"), job(1, "a@x")
