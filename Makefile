@@ -10,7 +10,9 @@ PYTEST ?= $(BIN)/pytest -n $(JOBS) --dist worksteal
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 
-.PHONY: run install dev-install test test-slow lint format docs bench lock clean
+BENCHES := bench bench-connections bench-sizes bench-burst bench-memory bench-idle bench-deep bench-isolation
+
+.PHONY: run install dev-install test test-slow lint format docs $(BENCHES) lock clean
 
 run: $(RUNTIME) ## start a whole relay on this machine, in capture mode; Ctrl-C stops it
 	@exec $(BIN)/sekisho dev $(ARGS)
@@ -38,8 +40,9 @@ format: $(DEV)
 docs: $(DEV) ## write the generated pages of docs/ anew
 	$(BIN)/python tools/gendocs.py
 
-bench: $(RUNTIME) ## measure this checkout against Postfix + OpenDKIM (BENCH=folder of the bench)
-	@$(BIN)/python tools/bench.py $(ARGS)
+# docs/benchmarks.md says what each measures. BENCH=folder of the bench.
+$(BENCHES): $(RUNTIME) ## measure this checkout; `bench`, `-connections` and `-sizes` against Postfix + OpenDKIM
+	@$(BIN)/python -m tools.$(subst -,_,$@)
 
 # Versions and hashes only. The compiler's own settings are put aside so that the hashes are those of everything the
 # public index has of a version, not those of the builds that one machine happens to hold.

@@ -1,0 +1,1 @@
+"""Programs of the project's own: benches, generated pages, locks. Not installed."""
