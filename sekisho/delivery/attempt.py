@@ -20,7 +20,7 @@ from sekisho.delivery.job import Job
 from sekisho.delivery.routes import Target
 from sekisho.delivery.verdict import Temporary, Verdict, of_answer, of_failure
 from sekisho.preparation.model import Ready
-from sekisho.queue.model import BodyFile, Bounced, BounceType, Delivery, Remote
+from sekisho.queue.model import BodyFile, Bounced, BounceType, Classification, Delivery, Remote
 from sekisho.wire.smtp.client import ClientSession, checked
 from sekisho.wire.smtp.dialogue import (
     Envelope,
@@ -314,9 +314,10 @@ class Connection(asyncio.Protocol):
         if failure is not None and not event.heard and self._proven and job.returns < _RETURNS_MAX:
             self._owner.give_back(job)
             return
+        shared = len(job.deliveries) > 1
         for delivery, answer in zip(job.deliveries, event.answers, strict=True):
             if answer is not None:
-                self._owner.conclude(delivery, of_answer(answer, self._remote))
+                self._owner.conclude(delivery, of_answer(answer, self._remote, shared=shared))
             else:
                 self._owner.conclude(delivery, of_failure(failure or _CUT, self._remote))
         if failure is None:
@@ -336,7 +337,13 @@ class Connection(asyncio.Protocol):
             try:
                 checked(delivery.recipient.address)
             except ValueError:
-                verdict: Verdict = Bounced("5.1.3 the address can't be sent", BounceType.BOUNCE, "5.1.3", self._remote)
+                verdict: Verdict = Bounced(
+                    "5.1.3 the address can't be sent",
+                    BounceType.BOUNCE,
+                    "5.1.3",
+                    self._remote,
+                    Classification.INVALID_ADDRESS,
+                )
             else:
                 verdict = Temporary("4.3.5 another address of the envelope can't be sent", "4.3.5", self._remote)
             self._owner.conclude(delivery, verdict)

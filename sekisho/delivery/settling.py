@@ -63,7 +63,7 @@ class Settling:
         attempt = delivery.attempts + 1
         next_ms = next_attempt(self._retry, attempt, delivery.message.accepted_ms, now_ms, self._chance())
         if next_ms is None:
-            return Expired(verdict.reply, verdict.status, verdict.remote)
+            return Expired(verdict.reply, verdict.status, verdict.remote, verdict.classification)
         return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote)
 
     def _write(self, settlement: Settlement) -> None:

@@ -46,6 +46,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """dropped, bounce: why."""
     type: str = ""
     """bounce: ``bounce`` or ``blocked``."""
+    classification: str = ""
+    """bounce: the vendor's ``bounce_classification``; empty in events of versions before it."""
     remote_host: str = ""
     remote_ip: str = ""
     local_ip: str = ""

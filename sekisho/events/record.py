@@ -68,17 +68,19 @@ def _outcome(outcome: Outcome, at_ms: int, delivery: Delivery, attempt: int) -> 
             return _event(EventKind.DELIVERED, at_ms, delivery, attempt, remote, reply=reply)
         case Deferred(reply=reply, status=status, remote=remote):
             return _event(EventKind.DEFERRED, at_ms, delivery, attempt, remote, reply=reply, status=status)
-        case Bounced(reply=reply, type=kind, status=status, remote=remote):
+        case Bounced(reply=reply, type=kind, status=status, remote=remote, classification=classification):
             return _event(
                 EventKind.BOUNCE, at_ms, delivery, attempt, remote,
                 reply=reply, status=status, reason=reply, type=kind.value,
+                classification=classification.value,
             )  # fmt: skip
-        case Expired(reply=reply, status=status, remote=remote):
+        case Expired(reply=reply, status=status, remote=remote, classification=classification):
             # The vendor has no event for it: the address may be good, so it is a block, and the reason says the rest.
             reason = f"expired; the last answer was: {reply}" if reply else "expired; there was no answer"
             return _event(
                 EventKind.BOUNCE, at_ms, delivery, attempt, remote,
                 reply=reply, status=status, reason=reason, type=BounceType.BLOCKED.value,
+                classification=classification.value,
             )  # fmt: skip
         case Dropped(reason=reason):
             # No attempt was begun for it: its number is that of the attempts before, 0 when dropped at acceptance.
@@ -98,6 +100,7 @@ def _event(
     status: str = "",
     reason: str = "",
     type: str = "",  # noqa: A002  # the vendor's word
+    classification: str = "",
 ) -> bytes:
     message, recipient = delivery.message, delivery.recipient
     return _write(
@@ -120,6 +123,7 @@ def _event(
             status=status,
             reason=reason,
             type=type,
+            classification=classification,
             remote_host=remote.host,
             remote_ip=remote.ip,
             local_ip=remote.local_ip,

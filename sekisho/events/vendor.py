@@ -53,7 +53,8 @@ def _of_kind(event: Event) -> dict[str, Value]:
         case EventKind.DELIVERED:
             return _given(response=event.reply, ip=event.local_ip) | _tls(event)
         case EventKind.BOUNCE:
-            return _given(reason=event.reason, status=event.status, type=event.type) | _tls(event)
+            words = _given(reason=event.reason, status=event.status, type=event.type)
+            return words | _given(bounce_classification=event.classification) | _tls(event)
 
 
 def _given(**values: str) -> dict[str, Value]:

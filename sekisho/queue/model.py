@@ -93,6 +93,18 @@ class BounceType(enum.StrEnum):
     BLOCKED = "blocked"
 
 
+class Classification(enum.StrEnum):
+    """What a refusal was about, in the vendor's words for ``bounce_classification`` (events sheet §4)."""
+
+    CONTENT = "Content"
+    FREQUENCY = "Frequency or Volume Too High"
+    INVALID_ADDRESS = "Invalid Address"
+    MAILBOX_UNAVAILABLE = "Mailbox Unavailable"
+    REPUTATION = "Reputation"
+    TECHNICAL = "Technical"
+    UNCLASSIFIED = "Unclassified"
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """The other end of an attempt, as far as it got."""
@@ -138,6 +150,7 @@ class Bounced:
     type: BounceType
     status: str = ""
     remote: Remote = NOWHERE
+    classification: Classification = Classification.UNCLASSIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,8 @@ class Expired:
     reply: str
     status: str = ""
     remote: Remote = NOWHERE
+    classification: Classification = Classification.UNCLASSIFIED
+    """Of the last answer."""
 
 
 Outcome = Delivered | Deferred | Bounced | Dropped | Expired

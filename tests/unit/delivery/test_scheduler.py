@@ -18,6 +18,7 @@ from sekisho.queue.model import (
     BodyFile,
     Bounced,
     BounceType,
+    Classification,
     Deferred,
     Delivered,
     Delivery,
@@ -145,7 +146,9 @@ async def test_recipients_of_a_shared_sender_travel_together() -> None:
     assert mail.recipients == ("a@mx.test", "d@mx.test")
     by_index = {s.delivery.recipient.index: s.outcome for s in relay.spool.settlements}
     assert isinstance(by_index[0], Delivered)
-    assert by_index[1] == Bounced("550 5.1.1 who?", BounceType.BOUNCE, "5.1.1", by_index[0].remote)
+    assert by_index[1] == Bounced(
+        "550 5.1.1 who?", BounceType.BOUNCE, "5.1.1", by_index[0].remote, Classification.INVALID_ADDRESS
+    )
     assert isinstance(by_index[2], Deferred)
     assert isinstance(by_index[3], Delivered)
 
@@ -236,7 +239,7 @@ async def test_a_fault_defers_and_the_next_attempt_delivers(
     [
         ("MAIL", b"550 5.7.1 not you\r\n", BounceType.BLOCKED),
         ("RCPT", b"550 5.1.1 who?\r\n", BounceType.BOUNCE),
-        ("RCPT", b"550 who?\r\n", BounceType.BOUNCE),
+        ("RCPT", b"550 no such user\r\n", BounceType.BOUNCE),
         ("DATA", b"554 no\r\n", BounceType.BLOCKED),
         ("CONTENT", b"550 5.7.1 spam\r\n", BounceType.BLOCKED),
     ],

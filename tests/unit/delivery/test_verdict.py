@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.delivery.verdict import REPLY_MAX, Temporary, of_answer, of_failure, one_line
-from sekisho.queue.model import Bounced, BounceType, Delivered, Remote
+from sekisho.queue.model import Bounced, BounceType, Classification, Delivered, Remote
 from sekisho.wire.smtp.dialogue import Answer, Failure, FailureKind, Stage
-from sekisho.wire.smtp.reply import reply
+from sekisho.wire.smtp.reply import Reply, reply
 
 HERE = Remote(host="mx.test", ip="192.0.2.1")
 BOUNCE, BLOCKED = BounceType.BOUNCE, BounceType.BLOCKED
@@ -18,44 +18,40 @@ def test_only_an_accepted_content_is_delivered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "code", "status", "expected"),
+    ("stage", "answer", "type_", "classification"),
     [
-        (Stage.RCPT, 550, "5.1.1", BOUNCE),
-        (Stage.RCPT, 550, "5.1.10", BOUNCE),
-        (Stage.RCPT, 553, "5.1.7", BLOCKED),
-        (Stage.RCPT, 550, "5.1.8", BLOCKED),
-        (Stage.RCPT, 550, "5.2.1", BOUNCE),
-        (Stage.RCPT, 552, "5.2.2", BLOCKED),
-        (Stage.RCPT, 550, "5.7.1", BLOCKED),
-        (Stage.RCPT, 550, "5.4.1", BLOCKED),
-        (Stage.RCPT, 550, "5.0.0", BOUNCE),
-        (Stage.RCPT, 550, "", BOUNCE),
-        (Stage.RCPT, 551, "", BOUNCE),
-        (Stage.RCPT, 553, "", BOUNCE),
-        (Stage.RCPT, 552, "", BLOCKED),
-        (Stage.RCPT, 554, "", BLOCKED),
-        (Stage.MAIL, 550, "", BLOCKED),
-        (Stage.MAIL, 550, "5.1.1", BLOCKED),
-        (Stage.DATA, 554, "", BLOCKED),
-        (Stage.DATA, 550, "5.1.1", BOUNCE),
-        (Stage.CONTENT, 550, "", BLOCKED),
-        (Stage.CONTENT, 550, "5.1.1", BOUNCE),
-        (Stage.CONTENT, 554, "5.6.0", BLOCKED),
-        (Stage.LOCAL, 554, "5.6.3", BLOCKED),
-        (Stage.LOCAL, 552, "5.3.4", BLOCKED),
-        (Stage.RCPT, 599, "5.1.1", BOUNCE),
+        (Stage.RCPT, reply(550, "5.1.1", "no"), BOUNCE, Classification.INVALID_ADDRESS),
+        (Stage.RCPT, reply(550, "", "user unknown"), BOUNCE, Classification.INVALID_ADDRESS),
+        (Stage.RCPT, reply(550, "", "no"), BLOCKED, Classification.UNCLASSIFIED),
+        (Stage.RCPT, reply(552, "5.2.2", "full"), BLOCKED, Classification.MAILBOX_UNAVAILABLE),
+        (Stage.RCPT, reply(552, "", "no"), BLOCKED, Classification.MAILBOX_UNAVAILABLE),
+        (Stage.MAIL, reply(550, "5.1.1", "no"), BLOCKED, Classification.UNCLASSIFIED),
+        (Stage.CONTENT, reply(550, "5.1.1", "no"), BOUNCE, Classification.INVALID_ADDRESS),
+        (Stage.LOCAL, reply(554, "5.6.3", "no"), BLOCKED, Classification.CONTENT),
+        (Stage.LOCAL, reply(552, "5.3.4", "no"), BLOCKED, Classification.CONTENT),
     ],
 )
-def test_permanent_refusals(stage: Stage, code: int, status: str, expected: BounceType) -> None:
-    verdict = of_answer(Answer(stage, reply(code, status, "no")), HERE)
+def test_permanent_refusals(stage: Stage, answer: Reply, type_: BounceType, classification: Classification) -> None:
+    verdict = of_answer(Answer(stage, answer), HERE)
+    assert verdict == Bounced(str(answer), type_, answer.enhanced, HERE, classification)
+
+
+def test_what_several_share_is_nobodys_bounce() -> None:
+    answer = Answer(Stage.CONTENT, reply(550, "5.1.1", "no"))
+    verdict = of_answer(answer, HERE, shared=True)
     assert isinstance(verdict, Bounced)
-    assert (verdict.type, verdict.status, verdict.remote) == (expected, status, HERE)
+    assert verdict.type is BLOCKED
+
+
+def test_too_many_recipients_is_temporary_whatever_the_code() -> None:
+    verdict = of_answer(Answer(Stage.RCPT, reply(552, "", "no more")), HERE, shared=True)
+    assert verdict == Temporary("552 no more", "4.5.3", HERE, Classification.FREQUENCY)
 
 
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT])
 def test_temporary_refusals(stage: Stage) -> None:
     verdict = of_answer(Answer(stage, reply(452, "4.2.2", "full")), HERE)
-    assert verdict == Temporary("452 4.2.2 full", "4.2.2", HERE)
+    assert verdict == Temporary("452 4.2.2 full", "4.2.2", HERE, Classification.MAILBOX_UNAVAILABLE)
 
 
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA])
@@ -68,6 +64,7 @@ def test_no_failed_connection_bounces(kind: FailureKind) -> None:
     verdict = of_failure(Failure(kind, "because"), HERE)
     assert "because" in verdict.reply
     assert verdict.remote == HERE
+    assert verdict.classification is Classification.TECHNICAL
 
 
 @pytest.mark.parametrize(
@@ -77,6 +74,11 @@ def test_a_refused_connection_is_temporary_whatever_the_code(code: int, status: 
     heard = reply(code, status, "no")
     verdict = of_failure(Failure(FailureKind.REFUSED, str(heard), heard), HERE)
     assert (verdict.reply, verdict.status) == (str(heard), expected)
+
+
+def test_a_greeting_tells_why_we_are_not_wanted() -> None:
+    heard = reply(554, "", "192.0.2.1 is on our blacklist")
+    assert of_failure(Failure(FailureKind.REFUSED, str(heard), heard), HERE).classification is Classification.REPUTATION
 
 
 @given(st.text(max_size=2000))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sekisho.events.model import Event, EventKind
 from sekisho.events.record import NotAnEvent, decode, encode
 from sekisho.ids import AccountId
-from sekisho.queue.model import Bounced, BounceType, Deferred, Delivered, Dropped, Expired, Outcome
+from sekisho.queue.model import Bounced, BounceType, Classification, Deferred, Delivered, Dropped, Expired, Outcome
 from sekisho.queue.spool import Settlement
 from tests.unit.events.stories import ACCEPTED_MS, DELIVERED, REMOTE, message, settled
 
@@ -88,9 +88,10 @@ def test_deferred_tells_the_answer() -> None:
 
 @pytest.mark.parametrize("type_", BounceType)
 def test_a_bounce_tells_why_and_of_which_type(type_: BounceType) -> None:
-    event = last(Bounced("554 5.7.1 listed", type_, "5.7.1", REMOTE))
+    event = last(Bounced("554 5.7.1 listed", type_, "5.7.1", REMOTE, Classification.REPUTATION))
     assert (event.reason, event.reply, event.status) == ("554 5.7.1 listed", "554 5.7.1 listed", "5.7.1")
     assert event.type == type_.value
+    assert event.classification == "Reputation"
     assert event.remote_host == "mx.example.com"
 
 
@@ -102,8 +103,9 @@ def test_a_bounce_tells_why_and_of_which_type(type_: BounceType) -> None:
     ],
 )
 def test_what_expired_is_a_block_that_says_so(reply: str, reason: str) -> None:
-    event = last(Expired(reply))
+    event = last(Expired(reply, classification=Classification.TECHNICAL))
     assert (event.kind, event.type, event.reason) == ("bounce", "blocked", reason)
+    assert event.classification == "Technical"
 
 
 def test_a_drop_tells_the_reason_only() -> None:
@@ -168,6 +170,13 @@ def test_values_that_no_store_keeps_are_not_an_event(changed: dict[str, object])
     fields = msgspec.msgpack.decode(encode(settled())[0])
     with pytest.raises(NotAnEvent):
         decode(msgspec.msgpack.encode(fields | changed))
+
+
+def test_a_bounce_of_a_version_without_classifications_is_still_read() -> None:
+    fields = msgspec.msgpack.decode(encode(settled(BOUNCED))[-1])
+    del fields["classification"]
+    event = decode(msgspec.msgpack.encode(fields))
+    assert (event.type, event.classification) == ("bounce", "")
 
 
 def test_deep_nesting_is_not_an_event() -> None:

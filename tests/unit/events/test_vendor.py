@@ -8,7 +8,7 @@ from sekisho.events import vendor
 from sekisho.events.model import Event
 from sekisho.events.record import decode, encode
 from sekisho.ids import AccountId
-from sekisho.queue.model import Bounced, BounceType, Deferred, Delivered, Dropped, Expired, Outcome
+from sekisho.queue.model import Bounced, BounceType, Classification, Deferred, Delivered, Dropped, Expired, Outcome
 from tests.unit.events.stories import ACCEPTED_MS, DELIVERED, REMOTE, message, settled
 
 
@@ -29,12 +29,24 @@ COMMON = {"email", "event", "sg_event_id", "sg_message_id", "smtp-id", "timestam
         (DELIVERED, {"event": "delivered", "response": "250 2.0.0 Ok", "ip": "192.0.2.9", "tls": 1}),
         (Delivered("250 Ok"), {"event": "delivered", "response": "250 Ok"}),
         (
-            Bounced("550 5.1.1 no", BounceType.BOUNCE, "5.1.1", REMOTE),
-            {"event": "bounce", "type": "bounce", "reason": "550 5.1.1 no", "status": "5.1.1", "tls": 1},
+            Bounced("550 5.1.1 no", BounceType.BOUNCE, "5.1.1", REMOTE, Classification.INVALID_ADDRESS),
+            {
+                "event": "bounce",
+                "type": "bounce",
+                "reason": "550 5.1.1 no",
+                "status": "5.1.1",
+                "bounce_classification": "Invalid Address",
+                "tls": 1,
+            },
         ),
         (
             Expired(""),
-            {"event": "bounce", "type": "blocked", "reason": "expired; there was no answer"},
+            {
+                "event": "bounce",
+                "type": "blocked",
+                "reason": "expired; there was no answer",
+                "bounce_classification": "Unclassified",
+            },
         ),
         (Dropped("Invalid SMTPAPI header"), {"event": "dropped", "reason": "Invalid SMTPAPI header"}),
     ],
