@@ -250,8 +250,8 @@ async def names(config: Config) -> tuple[Finding, ...]:
     if isinstance(forward, NoSuchName | NoRecords):
         detail = f"{hostname} has no address: receivers distrust a sender whose name leads nowhere"
         return (answers, Finding("host name", Grade.WARNING, detail))
-    backward = [await _points_back(resolver, address, hostname) for address in forward]
-    return (answers, Finding("host name", Grade.OK, f"{hostname} is {', '.join(forward)}"), *backward)
+    backward = [await _points_back(resolver, address, hostname) for address in forward.values]
+    return (answers, Finding("host name", Grade.OK, f"{hostname} is {', '.join(forward.values)}"), *backward)
 
 
 async def _points_back(resolver: Resolver, address: str, hostname: str) -> Finding:

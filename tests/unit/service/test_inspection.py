@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.ports.dns import Absent, NoSuchName, TryLater
+from sekisho.ports.dns import Absent, Addresses, NoSuchName, TryLater
 from sekisho.service import certificates, datadir, inspection
 from sekisho.service.config import Config, Source, parse
 from sekisho.service.datadir import DataDir
@@ -135,10 +135,10 @@ def test_a_clock_is_judged_by_its_year_and_its_keeper(
 
 
 class FakeResolver:
-    def __init__(self, forward: tuple[str, ...] | Absent, backward: tuple[str, ...] | Absent) -> None:
+    def __init__(self, forward: Addresses | Absent, backward: tuple[str, ...] | Absent) -> None:
         self.forward, self.backward = forward, backward
 
-    async def addresses(self, _name: str) -> tuple[str, ...] | Absent:
+    async def addresses(self, _name: str) -> Addresses | Absent:
         return self.forward
 
     async def pointers(self, _address: str) -> tuple[str, ...] | Absent:
@@ -148,17 +148,17 @@ class FakeResolver:
 @pytest.mark.parametrize(
     ("forward", "backward", "grade", "words"),
     [
-        (("192.0.2.1",), ("relay.test",), Grade.OK, "is relay.test"),
-        (("192.0.2.1",), ("other.test",), Grade.WARNING, "points to other.test"),
-        (("192.0.2.1",), NoSuchName(), Grade.WARNING, "has no name"),
-        (("192.0.2.1",), TryLater("SERVFAIL"), Grade.WARNING, "SERVFAIL"),
+        (Addresses(("192.0.2.1",)), ("relay.test",), Grade.OK, "is relay.test"),
+        (Addresses(("192.0.2.1",)), ("other.test",), Grade.WARNING, "points to other.test"),
+        (Addresses(("192.0.2.1",)), NoSuchName(), Grade.WARNING, "has no name"),
+        (Addresses(("192.0.2.1",)), TryLater("SERVFAIL"), Grade.WARNING, "SERVFAIL"),
         (NoSuchName(), (), Grade.WARNING, "has no address"),
         (TryLater("no answer in time"), (), Grade.WARNING, "no answer in time"),
     ],
 )
 async def test_the_name_is_looked_at_forward_and_back(
     monkeypatch: pytest.MonkeyPatch,
-    forward: tuple[str, ...] | Absent,
+    forward: Addresses | Absent,
     backward: tuple[str, ...] | Absent,
     grade: Grade,
     words: str,
