@@ -86,7 +86,7 @@ class Postfix:
 
     def sendmail(self, message: bytes, *recipients: str, sender: str = "ann@example.test") -> None:
         """Hand a message in as a local program would."""
-        command = ["sendmail", "-C", self.folder / "etc", "-i", "-f", sender, "--", *recipients]
+        command = ["sendmail", "-C", str(self.folder / "etc"), "-i", "-f", sender, "--", *recipients]
         done = subprocess.run(command, input=message, capture_output=True, check=False, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
 
