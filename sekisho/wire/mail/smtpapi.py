@@ -7,6 +7,7 @@ be told, never ignored in silence); or a value that is no valid X-SMTPAPI at all
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.header import Header
@@ -150,6 +151,9 @@ def _unique_args(value: object) -> tuple[tuple[str, str], ...]:
     pairs = tuple((_storable(name), _argument(argument)) for name, argument in value.items())
     if sum(len(name.encode()) + len(text.encode()) for name, text in pairs) > UNIQUE_ARGS_BYTES_MAX:
         raise _WrongShapeError
+    if len({name for name, _ in pairs}) != len(pairs):
+        # Names that differ only in what no UTF-8 can say: one would hide the other.
+        raise _WrongShapeError
     return pairs
 
 
@@ -157,7 +161,8 @@ def _argument(value: object) -> str:
     """The documented type is string; numbers and booleans are common in the wild and mean their JSON text."""
     if isinstance(value, str):
         return _storable(value)
-    if isinstance(value, bool | int | float):
+    # 1e999 is JSON, and infinite to us: there is no JSON text for that (RFC 8259 §6).
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value)
     raise _WrongShapeError
 

@@ -47,7 +47,8 @@ class LineBuffer:
         data, at = self._data, self._at
         end = data.find(b"\n", at)
         if end < 0:
-            return LineFault.TOO_LONG if len(data) - at > max_bytes else None
+            # A CR at the end may be half of the line's own end.
+            return LineFault.TOO_LONG if len(data) - at > max_bytes + data.endswith(b"\r") else None
         self._at = end + 1
         if end - at > max_bytes + 1:
             return LineFault.TOO_LONG

@@ -16,7 +16,7 @@ LINES_MAX = 100
 REPLY_MAX_BYTES = 65_536
 """One whole reply with what was cut off; beyond it the peer is not speaking SMTP."""
 
-_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+_ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
 
 
 def printable(text: str) -> str:
@@ -164,6 +164,11 @@ def _assemble(code: int, lines: list[str]) -> Reply:
     # RFC 2034 §4: the class of the status equals the first digit of the code; else it is just text.
     if match is None or int(match[1]) != code // 100:
         return Reply(code, "", tuple(lines))
-    status = match[0].rstrip()
-    stripped = (line[len(status) :].lstrip(" ") if line.startswith(status) else line for line in lines)
-    return Reply(code, status, tuple(stripped))
+    status = match[0]
+    return Reply(code, status, tuple(_without(status, line) for line in lines))
+
+
+def _without(status: str, line: str) -> str:
+    # As a word of its own: 5.1.1 is not what a line with 5.1.10 begins with.
+    word, _, rest = line.partition(" ")
+    return rest.lstrip(" ") if word == status else line

@@ -70,6 +70,8 @@ def test_other_keys_are_named(value: bytes | str, key: str) -> None:
         b'{"to": [5]}',
         b'{"unique_args": ["a"]}',
         b'{"unique_args": {"a": null}}',
+        b'{"unique_args": {"a": 1e999}}',
+        b'{"unique_args": {"\\ud800": "a", "\\ud801": "b"}}',
         b'{"unique_args": {"a": {"b": "c"}}}',
         json.dumps({"unique_args": {"a": "x" * 10_000}}).encode(),
         b'{"filters": "x"}',

@@ -270,5 +270,13 @@ def test_a_line_that_is_no_line_is_a_fault(data: bytes, fault: LineFault | None)
     assert found == fault if fault else isinstance(found, bytes)
 
 
+def test_a_line_of_the_limit_may_be_cut_within_its_end() -> None:
+    buffer = LineBuffer()
+    buffer.append(b"x" * 100 + b"\r")
+    assert buffer.line(100) is None
+    buffer.append(b"\n")
+    assert buffer.line(100) == b"x" * 100
+
+
 def test_content_value_is_plain() -> None:
     assert Content(b"A: b\r\n", b"", eight_bit=False, size_bytes=6).header == b"A: b\r\n"

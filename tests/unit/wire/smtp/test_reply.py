@@ -32,6 +32,8 @@ def read(data: bytes, size: int = 0) -> list[Reply | ReplyFault]:
         (b"250-a.example\r\n250-SIZE 1\r\n250 PIPELINING\r\n", Reply(250, "", ("a.example", "SIZE 1", "PIPELINING"))),
         (b"550-5.7.1 No\r\n550 5.7.1 never\r\n", Reply(550, "5.7.1", ("No", "never"))),
         (b"550-5.7.1 No\r\n550 never\r\n", Reply(550, "5.7.1", ("No", "never"))),
+        (b"550-5.1.1 No\r\n550 5.1.10 more\r\n", Reply(550, "5.1.1", ("No", "5.1.10 more"))),
+        ("550 5.١.1 odd digits\r\n".encode(), Reply(550, "", ("5.١.1 odd digits",))),
         (b"550 4.7.1 odd class\r\n", Reply(550, "", ("4.7.1 odd class",))),
         (b"250 2.0.0\r\n", Reply(250, "2.0.0", ("",))),
         (b"220 2.0.0.1 is no status\r\n", Reply(220, "", ("2.0.0.1 is no status",))),
