@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import errno
+import os
 import sqlite3
+import tempfile
 from pathlib import Path
+from typing import Final
 
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError
@@ -25,6 +30,11 @@ class Fault(enum.Enum):
     OURS = enum.auto()
     """A statement or a value that SQLite does not take."""
 
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a file system says when there is no room, for anybody or for us."""
+
+_PROBE_BYTES: Final = 1 << 16
 
 _FULL = {sqlite3.SQLITE_FULL}
 _SUSPECT = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -59,17 +69,33 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.OURS
 
 
+def is_quota(error: BaseException, directory: Path) -> bool:
+    """Tell a used-up quota from a failing disk: SQLite calls both an I/O error, and only ENOSPC full.
+
+    Asked after a failed *write* alone. What a failed write was to store is not in the log, and SQLite rolls it back as
+    it does when the disk is full; a failed sync stays what it is.
+    """
+    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_IOERR_WRITE:
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as refusal:
+        return refusal.errno in NO_ROOM
+    return False
+
+
 def mark_suspect(layout: Layout, why: str) -> None:
     """Leave the marker that keeps every process from writing until the spool was recovered.
 
     Whoever calls this ends the process next, whether the marker could be written or not: after a failed sync the
     kernel counts the lost pages as clean, and SQLite would acknowledge later commits on top of them.
     """
-    try:
+    with contextlib.suppress(OSError):
         _write_marker(layout.suspect, why)
         sync_directory(layout.root)
-    except OSError:
-        pass
 
 
 def _write_marker(path: Path, why: str) -> None:

@@ -20,7 +20,7 @@ import structlog
 from sekisho.ids import MessageId
 from sekisho.ports.clock import Clock
 from sekisho.queue import bodies, queries, recovery, schema
-from sekisho.queue.faults import EXIT_SUSPECT, Fault, fault_of, mark_suspect
+from sekisho.queue.faults import EXIT_SUSPECT, NO_ROOM, Fault, fault_of, mark_suspect
 from sekisho.queue.freshness import Freshness
 from sekisho.queue.layout import Layout
 from sekisho.queue.model import BodyFile, Delivery, Dropped, NewMessage
@@ -173,7 +173,8 @@ class LocalSpool:
         except OSError as error:
             # Not suspect: this file is thrown away as a whole, and nothing was acknowledged on top of it.
             _log.error("spool.body_failed", error=str(error))
-            operation.answer = Refused(Reason.STORAGE_UNAVAILABLE)
+            is_full = error.errno in NO_ROOM
+            operation.answer = Refused(Reason.STORAGE_FULL if is_full else Reason.STORAGE_UNAVAILABLE)
             self._post(self._resolve, (operation,))
         else:
             self._writer.put(operation)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from sekisho.queue import recovery, schema
+from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
 from sekisho.queue.layout import Layout
 from sekisho.queue.locks import Turn
 from sekisho.queue.watch import SpoolSuspectError
@@ -48,15 +51,27 @@ class OutboxReader:
             SpoolSuspectError: storage failed; close this reader and open another.
         """
         self._must_be_good()
-        return self._connection.execute(
-            "SELECT seq, event FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
-        ).fetchall()
+        with self._judging():
+            return self._connection.execute(
+                "SELECT seq, event FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
+            ).fetchall()
 
     def delete_outbox(self, up_to: int) -> None:
         """Delete all rows up to and including this sequence, durably."""
         with self._turn:
             self._must_be_good()
-            self._connection.execute("DELETE FROM outbox WHERE seq <= ?", (up_to,))
+            with self._judging():
+                self._connection.execute("DELETE FROM outbox WHERE seq <= ?", (up_to,))
+
+    @contextlib.contextmanager
+    def _judging(self) -> Iterator[None]:
+        """What fails under this process fails under all that use the spool: the mark has it recovered."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if fault_of(error) is Fault.SUSPECT and not is_quota(error, self._layout.root):
+                mark_suspect(self._layout, f"{type(error).__name__}: {error}")
+            raise
 
     def _must_be_good(self) -> None:
         if self._layout.suspect.exists():

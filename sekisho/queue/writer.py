@@ -27,8 +27,8 @@ import structlog
 
 from sekisho.ports.clock import Clock
 from sekisho.queue import transaction
-from sekisho.queue.faults import Fault, fault_of, mark_suspect
-from sekisho.queue.layout import Layout
+from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
+from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError, Turn
 from sekisho.queue.transaction import Append, Operation, Settle
 from sekisho.refusal import Reason, Refused
@@ -118,6 +118,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
+            self._keep_name()
             while not self._stopping:
                 batch = self._gather()
                 if batch:
@@ -136,6 +137,15 @@ class Writer:
         finally:
             self._connection.close()
             self._turn.close()
+
+    def _keep_name(self) -> None:
+        """Make the log's name durable: SQLite would, with its first sync, but takes a failure of that for success."""
+        try:
+            self._connection.execute("SELECT 1 FROM counter").fetchone()
+            sync_directory(self._layout.root)
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, OSError) or fault_of(error) is Fault.SUSPECT:
+                self._end_process(error)
 
     def _gather(self) -> list[Operation]:
         """Wait for work, then take all there is; empty when it is time to try again what was kept."""
@@ -212,6 +222,8 @@ class Writer:
 
     def _failed(self, batch: Sequence[Operation], error: Exception) -> None:
         fault = Fault.SUSPECT if isinstance(error, _SuspectError) else fault_of(error)
+        if is_quota(error, self._layout.root):
+            fault = Fault.FULL
         match fault:
             case Fault.SUSPECT:
                 self._end_process(error)
@@ -261,7 +273,7 @@ class Writer:
             with self._turn:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except (sqlite3.Error, LockTimeoutError) as error:
-            if fault_of(error) is Fault.SUSPECT:
+            if fault_of(error) is Fault.SUSPECT and not is_quota(error, self._layout.root):
                 self._end_process(error)
             _log.warning("spool.checkpoint_failed", error=str(error))
 

@@ -27,6 +27,7 @@ from sekisho.doors.smtp.replies import Stage
 from sekisho.doors.smtp.spill import BodySpill
 from sekisho.identity import Identity, IPAddress
 from sekisho.ports.clock import Clock
+from sekisho.queue.faults import NO_ROOM
 from sekisho.queue.model import BodyFile
 from sekisho.refusal import Reason, Refused
 from sekisho.secret import Secret
@@ -395,9 +396,10 @@ class Connection(asyncio.Protocol):
                 await spill.write(content.body)
                 file = await spill.finish()
                 if spill.error is not None:
-                    log.error("body not written", session=self._id, error=str(spill.error))
+                    log.error("smtp.body_not_written", session=self._id, error=str(spill.error))
             if spill is not None and file is None:
-                result = Refused(Reason.STORAGE_FULL)
+                is_full = spill.error is not None and spill.error.errno in NO_ROOM
+                result = Refused(Reason.STORAGE_FULL if is_full else Reason.STORAGE_UNAVAILABLE)
             else:
                 if file is not None:
                     body = file

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +42,18 @@ def test_a_suspect_spool_is_not_read_on(tmp_path: Path) -> None:
             outbox.delete_outbox(1)
     with OutboxReader(tmp_path) as outbox:
         assert outbox.read_outbox(0, 1) == []
+
+
+def test_storage_that_fails_under_it_is_marked(tmp_path: Path) -> None:
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, *_: Any) -> sqlite3.Cursor:
+            error = sqlite3.OperationalError(sql)
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+
+    with OutboxReader(tmp_path) as outbox:
+        outbox._connection.close()
+        outbox._connection = sqlite3.connect(":memory:", factory=Failing)
+        with pytest.raises(sqlite3.OperationalError):
+            outbox.delete_outbox(1)
+        assert (tmp_path / "spool.suspect").exists()

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
+import tempfile
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from sekisho.queue import local, schema
-from sekisho.queue.faults import Fault, fault_of
+from sekisho.queue.faults import Fault, fault_of, is_quota
 from sekisho.queue.locks import FileLock, LockTimeoutError
 from sekisho.queue.model import Deferred, Delivered
 from sekisho.queue.spool import Settlement
@@ -183,6 +185,53 @@ async def test_failed_storage_ends_the_process_and_answers_nothing(
     assert not any(future.done() for future in waiting)
     marker = (tmp_path / "spool" / "spool.suspect").read_text()
     assert f"code {code}" in marker
+
+
+async def test_a_used_up_quota_is_a_full_disk(
+    open_spool: OpenSpool, writing: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = open_spool()
+    accepted(await spool.append(make()))
+
+    def refuse(**_: object) -> NoReturn:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", refuse)
+        writing[-1].code, writing[-1].failing = sqlite3.SQLITE_IOERR_WRITE, "COMMIT"
+        assert await spool.append(make()) == FULL
+    writing[-1].failing = ""
+    accepted(await spool.append(make()))
+
+
+def test_only_a_failed_write_can_be_a_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not is_quota(failure(sqlite3.SQLITE_IOERR_WRITE), tmp_path)
+    refusals = iter([errno.EDQUOT, errno.ENOSPC, errno.EIO])
+
+    def refuse(**_: object) -> NoReturn:
+        raise OSError(next(refusals), "no")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert not is_quota(failure(sqlite3.SQLITE_IOERR_FSYNC), tmp_path)
+    assert not is_quota(ValueError(), tmp_path)
+    assert [is_quota(failure(sqlite3.SQLITE_IOERR_WRITE), tmp_path) for _ in range(3)] == [True, True, False]
+
+
+async def test_a_log_whose_name_is_not_durable_promises_nothing(
+    open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("sekisho.queue.writer.sync_directory", refuse)
+    died = threading.Event()
+    spool = open_spool(die=died.set)
+    waiting = spool.append(make())
+    await asyncio.to_thread(died.wait)
+    await asyncio.to_thread(spool._writer._thread.join)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert "Input/output error" in (tmp_path / "spool" / "spool.suspect").read_text()
 
 
 async def test_a_suspect_spool_ends_everybody_who_uses_it(open_spool: OpenSpool, tmp_path: Path) -> None:

@@ -174,12 +174,12 @@ def test_a_large_body_leaves_no_file_when_it_is_not_taken(door: Door) -> None:
     assert door.gate.submissions == []
 
 
-def test_a_body_that_cannot_be_written_is_452_after_its_end(door: Door) -> None:
+def test_a_body_that_cannot_be_written_is_451_after_its_end(door: Door) -> None:
     sender = client(door)
     door.spill_directory.rename(door.spill_directory.with_name("moved"))
     with pytest.raises(smtplib.SMTPDataError) as refused:
         sender.sendmail("a@example.com", ["b@example.com"], b"From: a\r\n\r\n" + (b"x" * 70 + b"\r\n") * 20_000)
-    assert refused.value.smtp_code == 452
+    assert refused.value.smtp_code == 451
     assert sender.sendmail("a@example.com", ["b@example.com"], MESSAGE) == {}
     sender.quit()
 
