@@ -8,7 +8,8 @@ END = b".\r\n"
 
 def stuffed(data: bytes, *, at_line_start: bool = True) -> bytes:
     """Double the dot at the start of every line; nearly always there is none, and the input itself is given back."""
-    if b"\r\n." in data:
+    # From behind: in CPython several times quicker than ``in`` for what is not there.
+    if data.rfind(b"\r\n.") >= 0:
         data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if at_line_start and data.startswith(b".") else data
 
@@ -26,7 +27,7 @@ class DotStuffer:
         joined = self._tail + piece
         self._tail = joined[-2:]
         # A match always ends within the piece (it is one longer than the tail), so the tail itself never grows.
-        return joined.replace(b"\r\n.", b"\r\n..")[2:] if b"\r\n." in joined else piece
+        return joined.replace(b"\r\n.", b"\r\n..")[2:] if joined.rfind(b"\r\n.") >= 0 else piece
 
     def end(self) -> bytes:
         """Give the terminator; a missing last line break is added, since the end mark must stand on its own line."""
