@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.delivery.plan import HOPS_MAX, HOSTS_MAX
 from sekisho.delivery.site import Hop, MxHost, NoMail, Site
-from sekisho.delivery.sites import Sites
+from sekisho.delivery.sites import ADDRESSES_MAX, Sites
 from sekisho.delivery.verdict import Temporary
 from sekisho.ports.dns import (
     Absent,
@@ -205,6 +205,17 @@ async def test_trouble_is_forgotten_soon(sites: Sites, dns: FakeDns, clock: Fake
     assert await sites.find("a.test") == site_of((0, "mx.test"))
 
 
+async def test_a_host_s_trouble_is_forgotten_soon(sites: Sites, dns: FakeDns, clock: FakeClock) -> None:
+    dns.put("a.test", (10, "b.test"))
+    dns.mx["b.test"] = NoRecords(3600)
+    dns.hosts["b.test"] = TryLater("SERVFAIL")
+    later(await hops_of(sites, "a.test"))
+    later(await sites.find("b.test"))
+    dns.host("b.test", "8.8.8.8")
+    clock.go(FAILURE_TTL_S + 0.1)
+    assert await hops_of(sites, "a.test") == await hops_of(sites, "b.test") == (Hop("b.test", "8.8.8.8", 25),)
+
+
 # Hosts
 
 
@@ -280,6 +291,16 @@ async def test_what_one_domain_costs_is_bounded(sites: Sites, dns: FakeDns) -> N
     assert not isinstance(plan, NoMail)
     assert len(plan) == HOPS_MAX
     assert len(dns.asked) == 1 + HOSTS_MAX
+
+
+async def test_of_a_host_s_addresses_so_many_are_kept(sites: Sites, dns: FakeDns) -> None:
+    dns.host("a.test", *(f"8.8.8.{number}" for number in range(100)))
+    drawn: set[Hop] = set()
+    for _ in range(100):
+        plan = await hops_of(sites, "a.test")
+        assert not isinstance(plan, NoMail)
+        drawn.update(plan)
+    assert len(drawn) == ADDRESSES_MAX
 
 
 async def test_verdicts_are_of_one_bounded_line(sites: Sites, dns: FakeDns) -> None:
