@@ -1,8 +1,9 @@
 """The change feed: what writers of control data leave for caches, and the thread that reads it.
 
 Whoever changes a fact that caches rely on calls ``record`` in the same transaction. Every process runs one Follower,
-which looks at the database's version each 200 ms and hands new rows to the event loop. Positions are in commit order
-(SQLite writes one transaction at a time), so a position decides, and nothing is ever missed or seen twice.
+which looks when the database's Watch says so (a file's version each 200 ms; a server's notification, or each 500 ms)
+and hands new rows to the event loop. Positions are in commit order, because a database has one turn for writers, so a
+position decides, and nothing is ever missed or seen twice.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from sekisho.db import Database, DatabaseUnavailable, Watch
 
 _log = structlog.get_logger(__name__)
 
-POLL_S: Final = 0.2
-"""A change is in force everywhere within a second of its commit: this, one read, and one turn of the loop."""
+_RETRY_S: Final = 0.5
+"""Pause before a database that could not be watched is tried again."""
 
 BATCH_MAX: Final = 1000
 """More changes than this at once are cheaper as one RESYNC. Far below KEEP_ROWS, which is what makes pruning safe."""
@@ -89,10 +90,12 @@ def newest_position(connection: sa.Connection) -> int:
 
 def read(connection: sa.Connection, after: int | None) -> Sequence[Change]:
     """Read what came after ``after``, or one RESYNC at the newest position when that place is lost or too far back."""
-    newest = newest_position(connection)
-    lost = (Change(newest, ChangeKind.RESYNC, None, ""),)
+
+    def lost() -> Sequence[Change]:
+        return (Change(newest_position(connection), ChangeKind.RESYNC, None, ""),)
+
     if after is None:
-        return lost
+        return lost()
     # From the reader's own row on: its absence says that the feed was pruned past it, or replaced by an older one.
     rows = connection.execute(
         sa.select(feed.c.position, feed.c.kind, feed.c.account_id, feed.c.subject)
@@ -102,14 +105,14 @@ def read(connection: sa.Connection, after: int | None) -> Sequence[Change]:
     ).all()
     if after:
         if not rows or rows[0].position != after:
-            return lost
+            return lost()
         rows = rows[1:]
     if len(rows) > BATCH_MAX:
-        return lost
+        return lost()
     try:
         return [Change(row.position, ChangeKind(row.kind), row.account_id, row.subject) for row in rows]
     except ValueError:
-        return lost  # a newer release wrote a kind that this one does not know: anything may have changed
+        return lost()  # a newer release wrote a kind that this one does not know: anything may have changed
 
 
 class Follower:
@@ -126,8 +129,13 @@ class Follower:
         on_changes: Callable[[Sequence[Change]], None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        poll_s: float = POLL_S,
+        poll_s: float | None = None,
     ) -> None:
+        """``poll_s`` is how often it looks at least; None: often enough.
+
+        A change is to be in force within a second of its commit: that takes the pause, one read, and one turn of the
+        loop.
+        """
         self._database: Final = database
         self._on_changes: Final = on_changes
         self._monotonic: Final = monotonic
@@ -194,9 +202,21 @@ class Follower:
                     break
                 if self._position is None or (changes and changes[-1].position != self._position):
                     watch.forget()  # it was not applied: read it again
-            self._stopping.wait(self._poll_s)
+            watch = self._pause(watch)
         if watch is not None:
             watch.close()
+
+    def _pause(self, watch: Watch | None) -> Watch | None:
+        """Wait until it is time to look again; the watch, unless it is of no more use."""
+        if watch is not None:
+            try:
+                watch.wait(self._stopping, self._poll_s)
+            except Exception:  # noqa: BLE001  # as above; if there is trouble, the next look tells it
+                watch.close()
+            else:
+                return watch
+        self._stopping.wait(_RETRY_S if self._poll_s is None else self._poll_s)
+        return None
 
     def _look(self, watch: Watch) -> Sequence[Change]:
         if not watch.changed():

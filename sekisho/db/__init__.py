@@ -6,8 +6,10 @@ Database belongs to the process that made it: open it after the fork, never hand
 
 from sekisho.db.engine import Database
 from sekisho.db.faults import DatabaseUnavailable
-from sekisho.db.schema import History, SchemaTooNew, SchemaTooOld, check, upgrade
+from sekisho.db.history import History
+from sekisho.db.schema import SchemaTooNew, SchemaTooOld, check, ready, upgrade
 from sekisho.db.tables import ROW_ID, control, events
+from sekisho.db.url import Postgres, parse_postgres
 from sekisho.db.watch import Watch
 
 __all__ = [
@@ -15,11 +17,14 @@ __all__ = [
     "Database",
     "DatabaseUnavailable",
     "History",
+    "Postgres",
     "SchemaTooNew",
     "SchemaTooOld",
     "Watch",
     "check",
     "control",
     "events",
+    "parse_postgres",
+    "ready",
     "upgrade",
 ]

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import exc
 
-# Primary result codes that say "the storage is in the way", not "the statement is wrong".
+# Primary result codes of SQLite that say "the storage is in the way", not "the statement is wrong".
 _WORLDS_FAULT: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -26,6 +26,23 @@ _WORLDS_FAULT: Final = frozenset(
     }
 )
 
+# The same of PostgreSQL, by the beginning of SQLSTATE (its manual's appendix A).
+_WORLDS_STATES: Final = (
+    "08",  # the connection
+    "25006",  # a server that only reads: a stand-by, before or after it was promoted
+    "25P03", "25P04",  # a transaction that was left open for too long
+    "28",  # the login
+    "3D000",  # no such database
+    "40",  # serialisation, deadlock, a commit whose end nobody knows
+    "42501",  # rights that were not granted
+    "53",  # memory, disk, connections
+    "55P03",  # a lock held too long
+    "57",  # shut down, starting, told to stop: by an operator or by statement_timeout
+    "58",  # the system's errors, such as of input and output
+    "F0",  # its configuration
+    "XX",  # itself: corrupted, or a bug
+)  # fmt: skip
+
 
 class DatabaseUnavailable(Exception):
     """The database cannot be read or written now: locked too long, full, gone, or failing. Worth trying again."""
@@ -38,17 +55,32 @@ def translated() -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         if error.connection_invalidated or _is_worlds_fault(error.orig):
-            raise DatabaseUnavailable(str(error.orig)) from error
+            raise DatabaseUnavailable(_one_line(error.orig)) from error
         raise
     except exc.TimeoutError as error:
         message = "all database connections are in use"
         raise DatabaseUnavailable(message) from error
-    except sqlite3.Error as error:
+    except Exception as error:
         if _is_worlds_fault(error):
-            raise DatabaseUnavailable(str(error)) from error
+            raise DatabaseUnavailable(_one_line(error)) from error
         raise
 
 
 def _is_worlds_fault(error: BaseException | None) -> bool:
     code = getattr(error, "sqlite_errorcode", None)  # extended: the primary code is its low byte
-    return code is not None and code & 0xFF in _WORLDS_FAULT
+    if code is not None:
+        return code & 0xFF in _WORLDS_FAULT
+    if not type(error).__module__.startswith("psycopg"):
+        return False
+    from psycopg import Error, InterfaceError, OperationalError  # noqa: PLC0415  # loaded: one of its errors is here
+
+    if not isinstance(error, Error):
+        return False
+    if error.sqlstate is None:
+        # Said by the client and not by a server: no connection, or none any more.
+        return isinstance(error, OperationalError | InterfaceError)
+    return error.sqlstate.startswith(_WORLDS_STATES)
+
+
+def _one_line(error: BaseException | None) -> str:
+    return " ".join(str(error).split())

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sekisho import migrations
 from sekisho.db.engine import Database
-from sekisho.db.tables import control, events
-
-
-class History(enum.StrEnum):
-    """The two sets of tables that migrate on their own."""
-
-    CONTROL = "control"
-    EVENTS = "events"
-
-    @property
-    def metadata(self) -> sa.MetaData:
-        return control if self is History.CONTROL else events
-
-    @property
-    def version_table(self) -> str:
-        """One table each: on PostgreSQL both may live in one database."""
-        return f"schema_{self.value}"
+from sekisho.db.history import History
 
 
 class SchemaTooNew(Exception):
@@ -51,13 +33,14 @@ class SchemaTooOld(Exception):
 def upgrade(database: Database, history: History) -> bool:
     """Bring the schema to this release's, or raise SchemaTooNew; whether there was anything to do.
 
-    All of it is one transaction: two processes starting at once migrate once, and a crash leaves the old schema.
+    All of it is one transaction: two processes, or two machines, that start at once migrate once, and a crash leaves
+    the old schema.
     """
     head = migrations.HEADS[history.value]
     with database.connect() as connection:
         if not _is_behind(history, _schema_of(connection, history), head):
             return False
-    with database.begin() as tx:
+    with database.begin(unhurried=True) as tx:
         if not _is_behind(history, _schema_of(tx, history), head):
             return False
         # Imported only here: Alembic costs tens of milliseconds and several megabytes, and workers never migrate.
@@ -65,6 +48,18 @@ def upgrade(database: Database, history: History) -> bool:
 
         run.upgrade(tx, history.value, history.metadata, history.version_table)
     return True
+
+
+def ready(database: Database, history: History) -> bool:
+    """Make sure that this release can work with the schema; whether it was upgraded.
+
+    A file is brought up to date. A server's schema may be in use by other machines: an operator says when it changes,
+    with ``sekisho db upgrade``, and until then it is SchemaTooOld.
+    """
+    if not database.is_shared:
+        return upgrade(database, history)
+    check(database, history)
+    return False
 
 
 def check(database: Database, history: History) -> None:

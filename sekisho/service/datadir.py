@@ -95,11 +95,14 @@ def prepare(path: Path, user: str) -> DataDir:
     return DataDir(path)
 
 
-def become_owner(directory: DataDir) -> None:
-    """For commands run as root: go on as the directory's owner, so that every file made is the server's too."""
+def become_owner(directory: DataDir, *, server: bool) -> None:
+    """For commands run as root: go on as the directory's owner, so that every file made is the server's too.
+
+    ``server``: control data are on a database server.
+    """
     if os.geteuid() != 0:
         return
-    preload(migrations=True)
+    preload(migrations=True, server=server)
     try:
         become(directory.owner())
     except PrivilegeProblem as problem:

@@ -29,6 +29,7 @@ from sekisho.service.certificates import CertificateProblem
 from sekisho.service.config import Config, Endpoint
 from sekisho.service.datadir import DataDir
 from sekisho.service.privileges import owner_of
+from sekisho.service.stores import stores
 from sekisho.service.worker import Role
 
 _SYNC_ROUNDS: Final = 20
@@ -111,24 +112,31 @@ def disk_sync(path: Path) -> Finding:
     return Finding(subject, Grade.OK if median_s < _SYNC_SLOW_S else Grade.WARNING, detail)
 
 
-def databases(directory: DataDir) -> Iterator[Finding]:
+def databases(config: Config, directory: DataDir) -> Iterator[Finding]:
     """Whether this release can work with the schemas; files that are not there yet are fine."""
-    for path, history in ((directory.control, History.CONTROL), (directory.events, History.EVENTS)):
-        subject = f"{history.value} database"
-        if not path.exists():
+    places = stores(config, directory)
+    for history in History:
+        subject, place = f"{history.value} database", places.of(history)
+        if isinstance(place, Path) and not place.exists():
             yield Finding(subject, Grade.OK, "not there yet; the first start makes it")
             continue
-        database = Database(path)
+        database = Database(place)
         try:
             db.check(database, history)
         except db.SchemaTooOld as behind:
-            yield Finding(subject, Grade.WARNING, str(behind))
+            # A start upgrades a file; a server's schema waits for an operator, and so would the start.
+            yield Finding(subject, Grade.FAILED if database.is_shared else Grade.WARNING, str(behind))
         except (db.SchemaTooNew, db.DatabaseUnavailable) as problem:
             yield Finding(subject, Grade.FAILED, str(problem))
         else:
-            yield Finding(subject, Grade.OK, f"schema of this release, {path.stat().st_size / (1 << 20):.1f} MiB")
+            where = f"{place.stat().st_size / (1 << 20):.1f} MiB" if isinstance(place, Path) else str(place)
+            yield Finding(subject, Grade.OK, f"schema of this release, {where}")
         finally:
             database.close()
+    postgres = config.storage.postgres
+    if postgres is not None and not postgres.is_verified():
+        detail = f"{postgres}: who answers there is not verified: add ?sslmode=verify-full&sslrootcert=FILE"
+        yield Finding("database connection", Grade.WARNING, detail)
 
 
 def master_key(config: Config, directory: DataDir) -> Finding:

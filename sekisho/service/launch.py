@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from sekisho import sealing
-from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, upgrade
+from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, ready
 from sekisho.sealing import MasterKeyUnusable
 from sekisho.service import certificates, datadir, sockets, telemetry
 from sekisho.service.certificates import Certificate, CertificateProblem
@@ -27,6 +27,7 @@ from sekisho.service.preload import preload
 from sekisho.service.privileges import Owner, find_owner
 from sekisho.service.sockets import Bound
 from sekisho.service.spawn import Failed, run_apart
+from sekisho.service.stores import stores
 from sekisho.service.supervisor import Plan, supervise
 from sekisho.service.telemetry import LogFormat
 from sekisho.service.worker import Role, SharedTable, WorkerContext
@@ -88,7 +89,7 @@ class Manner:
 
 
 _OWN_FILES: Final = "tls.certificate_file"
-PROBLEMS: Final = (StartProblem, ConfigError, DatabaseUnavailable, SchemaTooNew, MasterKeyUnusable)
+PROBLEMS: Final = (StartProblem, ConfigError, DatabaseUnavailable, SchemaTooNew, SchemaTooOld, MasterKeyUnusable)
 
 
 def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
@@ -99,7 +100,7 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
     source = gather()
     config = parse(source)
     telemetry.configure(manner.log_format, config.server.log_level, "supervisor")
-    preload()
+    preload(server=config.storage.postgres is not None)
     directory = datadir.prepare(config.server.data_dir, config.server.user)
     owner = _workers_owner(config, directory)
     with contextlib.ExitStack() as undo:
@@ -154,10 +155,11 @@ def _prepare(
     """Migrate and make, in a child: Alembic never enters a process that stays, and root writes nothing there."""
 
     def work() -> bytes:
-        for path, history in ((directory.control, History.CONTROL), (directory.events, History.EVENTS)):
-            database = Database(path)
+        places = stores(config, directory)
+        for history in History:
+            database = Database(places.of(history))
             try:
-                upgrade(database, history)
+                ready(database, history)
             finally:
                 database.close()
         # A key that the operator named is never made: a typing error would seal with a key that nobody keeps.

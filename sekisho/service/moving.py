@@ -9,11 +9,11 @@ from sekisho.queue.outbox import OutboxReader
 from sekisho.service.datadir import DataDir
 
 
-def mover(directory: DataDir) -> Mover:
-    """Make the mover from this spool to this event store; ``start`` it after the last fork."""
+def mover(directory: DataDir, events: Database) -> Mover:
+    """Make the mover from this spool to an event store; ``start`` it after the last fork."""
     return Mover(
         Layout(directory.spool).database,
         lambda: OutboxReader(directory.spool),
-        Database(directory.events),
+        events,
         lock_path=directory.mover_lock,
     )

@@ -26,9 +26,14 @@ _LATE: Final = (
 )
 
 _MIGRATIONS: Final = ("sekisho.migrations.run",)
+_SERVER: Final = ("sekisho.db.postgresql", "sqlalchemy.dialects.postgresql.psycopg")
 
 
-def preload(*, migrations: bool = False) -> None:
-    """Import them now; ``migrations`` only where a process is going to migrate and end."""
-    for name in (*_LATE, *(_MIGRATIONS if migrations else ())):
+def preload(*, migrations: bool = False, server: bool = False) -> None:
+    """Import them now.
+
+    ``migrations`` only where a process is going to migrate and end, ``server`` where control data are on a database
+    server.
+    """
+    for name in (*_LATE, *(_MIGRATIONS if migrations else ()), *(_SERVER if server else ())):
         importlib.import_module(name)

@@ -18,7 +18,6 @@ import structlog
 from sekisho import sealing
 from sekisho.apikeys.verifier import Verifier
 from sekisho.changes import Change, Follower
-from sekisho.db import Database
 from sekisho.delivery.capture import FILE_NAME as CAPTURED
 from sekisho.delivery.capture import CaptureStore
 from sekisho.delivery.routes import Routes
@@ -43,6 +42,7 @@ from sekisho.service.gate import SmtpGate, recipient_question
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
 from sekisho.service.routing import Routing
+from sekisho.service.stores import stores
 from sekisho.service.worker import Channel, WorkerContext, run
 from sekisho.submission import Intake
 
@@ -99,7 +99,8 @@ class _Worker:
 
         # Facts: the control database behind caches that the change feed empties.
         self._threads = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
-        self._control = Database(directory.control)
+        places = stores(config, directory)
+        self._control = places.open_control()
         self._follower = Follower(self._control, self._apply)
         sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
         relay = Relay(config.server.hostname, delivery.source_addresses)
@@ -159,7 +160,8 @@ class _Worker:
             clock=clock,
         )
         # Events move beside the web door; without one the first relay worker does it.
-        self._mover = mover(directory) if not context.has_web and context.index == 0 else None
+        moves = not context.has_web and context.index == 0
+        self._mover = mover(directory, places.open_events()) if moves else None
         self._descriptors = raise_descriptor_limit()
         self._listener = Listener(
             [(bound.socket, TlsMode(bound.tls.value)) for bound in context.listeners],

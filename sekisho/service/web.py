@@ -15,6 +15,7 @@ from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
 from sekisho.service.moving import mover
+from sekisho.service.stores import stores
 from sekisho.service.worker import Channel, WorkerContext, run
 
 _log = structlog.get_logger()
@@ -33,9 +34,10 @@ class Background(Protocol):
 def run_web(context: WorkerContext) -> int:
     """Run a web worker; its exit status."""
     directory = context.directory
-    control, events = Database(directory.control), Database(directory.events)
+    places = stores(context.config, directory)
+    control, events = places.open_control(), places.open_events()
     app = Health(lambda: storage_fault(control, events, Layout(directory.spool)))
-    return run(context, lambda context, channel: serve_web(context, channel, app, (mover(directory),)))
+    return run(context, lambda context, channel: serve_web(context, channel, app, (mover(directory, events),)))
 
 
 def storage_fault(control: Database, events: Database, spool: Layout) -> str | None:

@@ -14,7 +14,6 @@ from tests.acceptance.site import Site
         ('[webhooks]\nretry_first = "30s"', "webhooks"),
         ('[dns.authoritative]\nzone = "wl.relay.test"', "dns.authoritative"),
         ('[metrics]\naddress = "127.0.0.1:9464"', "metrics"),
-        ('[storage]\nurl = "postgresql://sekisho@localhost/sekisho"', "storage.url"),
         ('[[smtp.listeners]]\naddress = "127.0.0.1:0"\ntls = "starttls"\naccept = ["inbound"]', "accept"),
         ("[nonsense]\nkey = 1", "nonsense"),
     ],

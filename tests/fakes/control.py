@@ -1,8 +1,6 @@
-"""A real control database in a temporary place, and short words for what stands in it."""
+"""A real control database, and short words for what stands in it."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -28,8 +26,7 @@ SEALER = Sealer([MasterKey(b"test", Secret(b"m" * 32))])
 _keys: list[NewKeys] = []
 
 
-def open_control(directory: Path) -> Database:
-    database = Database(directory / "control.db")
+def make_tables(database: Database) -> Database:
     with database.begin() as tx:
         control.create_all(tx)
     return database

@@ -5,9 +5,8 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,17 +15,17 @@ from structlog.testing import capture_logs
 from sekisho import changes, db
 from sekisho.changes import Change, ChangeKind, Follower, feed, read, record
 from sekisho.db import Database
+from tests.fakes.databases import NewDatabase, named, out_of_reach
 
 POLL_S = 0.005
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "control.db")
+def database(new_database: NewDatabase) -> Database:
+    made = new_database()
     with made.begin() as tx:
         feed.create(tx)
-    yield made
-    made.close()
+    return made
 
 
 def write(database: Database, *subjects: str, kind: ChangeKind = ChangeKind.KEY_REVOKED, at_ms: int = 1) -> None:
@@ -182,11 +181,11 @@ async def test_what_another_process_writes_is_heard(database: Database) -> None:
     heard = Heard()
     async with following(database, heard):
         program = (
-            "import sys; from pathlib import Path; from sekisho import changes, db\n"
-            "with db.Database(Path(sys.argv[1])).begin() as tx:\n"
+            "import sys; from sekisho import changes; from tests.fakes.databases import opened\n"
+            "with opened(sys.argv[1]).begin() as tx:\n"
             "    changes.record(tx, changes.ChangeKind.KEY_CREATED, 1, 'elsewhere', at_ms=1)"
         )
-        arguments = [sys.executable, "-c", program, str(database.path)]
+        arguments = [sys.executable, "-c", program, named(database)]
         await asyncio.to_thread(subprocess.run, arguments, check=True)
         await eventually(lambda: heard.subjects == ["elsewhere"])
 
@@ -205,15 +204,12 @@ async def test_age_is_infinite_until_the_first_confirmation(database: Database) 
 async def test_age_grows_while_the_database_cannot_be_read_and_the_thread_goes_on(database: Database) -> None:
     heard = Heard()
     async with following(database, heard) as follower:
-        away = database.path.with_suffix(".away")
-        with capture_logs() as logged:
-            database.path.rename(away)
+        with out_of_reach(database), capture_logs() as logged:
             await eventually(lambda: bool(logged))
             confirmed_s = follower._confirmed_s
             await asyncio.sleep(POLL_S * 10)
         assert follower._confirmed_s == confirmed_s
         assert [line["event"] for line in logged] == ["feed.unreadable"]  # once, not five times a second
-        away.rename(database.path)
         await eventually(lambda: follower._confirmed_s > confirmed_s)
         await asyncio.to_thread(write, database, "after")
         await eventually(lambda: heard.subjects == ["after"])
@@ -270,8 +266,8 @@ async def test_a_follower_whose_place_is_gone_says_so(database: Database) -> Non
         await eventually(lambda: heard.changes[-1].position == 4)
 
 
-async def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
-    late = Database(tmp_path / "late.db")
+async def test_a_database_that_is_not_there_yet_is_waited_for(new_database: NewDatabase) -> None:
+    late = new_database()
     heard = Heard()
     follower = Follower(late, heard, poll_s=POLL_S)
     follower.start()
@@ -281,7 +277,6 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path: Path) ->
         db.control.create_all(tx, [feed])
     await follower.confirmed()
     follower.stop()
-    late.close()
 
 
 async def test_stop_before_start_and_twice_is_nothing(database: Database) -> None:

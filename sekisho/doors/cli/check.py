@@ -51,14 +51,15 @@ def _look(file: Path | None, data: Path | None) -> Iterator[Finding]:
     yield from inspection.data_directory(directory.path)
     with contextlib.suppress(FileNotFoundError):
         try:
-            datadir.become_owner(directory)
+            datadir.become_owner(directory, server=config.storage.postgres is not None)
         except DataDirProblem as problem:
             yield Finding("data directory", Grade.FAILED, str(problem))
             return
     yield inspection.disk_sync(directory.path)
     if directory.path.is_dir():
         yield inspection.master_key(config, directory)
-        yield from inspection.databases(directory)
+    if directory.path.is_dir() or config.storage.postgres is not None:
+        yield from inspection.databases(config, directory)
 
 
 def _user(config: Config) -> Iterator[Finding]:

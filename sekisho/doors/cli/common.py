@@ -22,11 +22,12 @@ from typing import Annotated, Final
 
 import typer
 
-from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, upgrade
+from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, ready, upgrade
 from sekisho.service import config as configuration
 from sekisho.service import datadir
 from sekisho.service.config import Config
 from sekisho.service.datadir import DataDir
+from sekisho.service.stores import stores
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (TOML).", show_default=False)
@@ -73,18 +74,21 @@ def load_config(config: Path | None, data: Path | None, *, read_secrets: bool = 
 
 
 @contextmanager
-def open_site(config: Path | None, data: Path | None) -> Iterator[Site]:
+def open_site(config: Path | None, data: Path | None, *, migrate: bool = False) -> Iterator[Site]:
     """Open what commands act on: as the data directory's owner, directory made, schema upgraded.
 
-    What the world does to a database comes out as CommandError.
+    On a server the schema is upgraded only with ``migrate``. What the world does to a database comes out as
+    CommandError.
     """
     found = load_config(config, data)
     directory = datadir.prepare(found.server.data_dir, found.server.user)
-    datadir.become_owner(directory)
-    control, events = Database(directory.control), Database(directory.events)
+    datadir.become_owner(directory, server=found.storage.postgres is not None)
+    places = stores(found, directory)
+    control, events = places.open_control(), places.open_events()
     try:
+        prepare = upgrade if migrate else ready
         both = ((control, History.CONTROL), (events, History.EVENTS))
-        upgraded = tuple(history for database, history in both if upgrade(database, history))
+        upgraded = tuple(history for database, history in both if prepare(database, history))
         yield Site(found, directory, control, events, upgraded)
     except (DatabaseUnavailable, SchemaTooNew, SchemaTooOld) as error:
         raise CommandError(str(error)) from error

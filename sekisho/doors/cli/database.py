@@ -16,8 +16,8 @@ def _group() -> None:
 
 @app.command()
 def upgrade(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Bring both databases to this release's schema (SQLite does so by itself at every start)."""
-    with open_site(config, data) as site:
+    """Bring both databases to this release's schema (SQLite does so by itself, PostgreSQL only by this)."""
+    with open_site(config, data, migrate=True) as site:
         upgraded = [history.value for history in site.upgraded]
     text = f"Upgraded: {', '.join(upgraded)}." if upgraded else "Everything has this release's schema already."
     emit({"upgraded": upgraded}, as_json, text)

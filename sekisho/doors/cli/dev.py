@@ -14,7 +14,6 @@ import typer
 from sekisho import accounts, sealing
 from sekisho.apikeys import actions as apikeys
 from sekisho.audit import By
-from sekisho.db import Database
 from sekisho.domains import Relay
 from sekisho.domains import actions as domains
 from sekisho.doors.cli.acting import done
@@ -26,6 +25,7 @@ from sekisho.service.config import Config, ConfigError, DeliveryMode, Source
 from sekisho.service.launch import PROBLEMS, Announcement, Manner, StartProblem, launch
 from sekisho.service.sockets import has_ipv6
 from sekisho.service.spawn import Failed, run_apart
+from sekisho.service.stores import stores
 from sekisho.service.telemetry import LogFormat
 from sekisho.service.worker import Role
 
@@ -117,7 +117,7 @@ def _first_run(found: Announcement) -> str | None:
 
 def _seed(found: Announcement) -> bytes:
     config = found.config
-    database = Database(found.directory.control)
+    database = stores(config, found.directory).open_control()
     try:
         with database.connect() as tx:
             if accounts.find_account(tx, ACCOUNT) is not None:

@@ -27,7 +27,6 @@ LATER: Final[dict[str, Later]] = {
     "metrics": Later(_UNNAMED, "this table"),
     "dns.authoritative": Later(_IDENTITY, "this table"),
     "server.signup": Later(_PEOPLE, "any sign-up but closed", lambda written: written == "closed"),
-    "storage.url": Later(_WORLD, "PostgreSQL", lambda written: not str(written).startswith("postgres")),
     "storage.spool": Later(_UNNAMED, "a spool in PostgreSQL", lambda written: written != "postgresql"),
     "smtp.listeners.accept": Later(
         _IDENTITY, '"inbound"', lambda written: not (isinstance(written, list) and "inbound" in written)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
+from sekisho.db import Postgres
 from sekisho.identity import IPAddress, IPNetwork
 from sekisho.secret import Secret
 from sekisho.service.config import network, values
@@ -200,11 +201,12 @@ class Server:
 class Storage:
     """Where facts and mail are kept."""
 
-    url: str = _key(
+    postgres: Postgres | None = _key(
         "url",
         "sqlite",
-        values.text(),
-        'Control data and events: "sqlite" = files in data_dir, or postgresql://user@host/db.',
+        values.database(),
+        'Control data and events: "sqlite" = files in data_dir, or postgresql://user@host/database for a fleet (see '
+        "[operations](operations.md#postgresql)).",
         restart=True,
     )
     spool: SpoolPlace = _key(

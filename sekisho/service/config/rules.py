@@ -16,8 +16,6 @@ def finish(config: Config, base: Path, passwords: tuple[Secret[str] | None, ...]
     ``base`` is where relative paths count from, ``passwords`` are the routes', where they are known.
     """
     server, storage, tls = config.server, config.storage, config.tls
-    if storage.url != "sqlite":
-        raise ConfigError(key="storage.url", reason='must be "sqlite" (PostgreSQL is not supported by this version)')
     if (tls.certificate_file is None) != (tls.private_key_file is None):
         missing = "tls.private_key_file" if tls.private_key_file is None else "tls.certificate_file"
         raise ConfigError(missing, "must be set: certificate and private key come together")

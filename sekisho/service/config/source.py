@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +26,13 @@ _PASSWORD_MAX_BYTES: Final = 4096
 class Source:
     """What was found; ``parse`` says what it means."""
 
-    text: str
-    """The file's content; empty without a file."""
+    text: str = field(repr=False)
+    """The file's content; empty without a file. Like the variables it may hold a database's password."""
     name: str
     """What to call the file in an error."""
     base: Path
     """Where relative paths count from."""
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     """Only the variables that are meant for the configuration."""
     data_dir: Path | None
     """The command line's word, which wins."""

@@ -15,8 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from sekisho.db import Postgres, parse_postgres
+
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.StrEnum)
+
+_URL_MAX: Final = 2000
 
 
 class BadValue(Exception):
@@ -245,6 +249,23 @@ def text(*, most: int = 255) -> Reader[str]:
         return written
 
     return Reader(Kind.TEXT, parse, "text")
+
+
+def database() -> Reader[Postgres | None]:
+    """``sqlite`` (None), or the URL of a PostgreSQL database, which may hold a password: errors do not quote it."""
+
+    def parse(written: str) -> Postgres | None:
+        if written == "sqlite":
+            return None
+        if len(written) > _URL_MAX or not written.startswith(("postgresql:", "postgres:")):
+            message = 'must be "sqlite" or postgresql://user@host/database'
+            raise BadValue(message)
+        try:
+            return parse_postgres(written)
+        except ValueError as wrong:
+            raise BadValue(str(wrong)) from None
+
+    return Reader(Kind.TEXT, parse, '"sqlite" or a PostgreSQL URL')
 
 
 def path() -> Reader[Path | None]:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from sekisho.accounts import (
@@ -21,12 +19,12 @@ from sekisho.accounts import (
 from sekisho.changes import ChangeKind
 from sekisho.db import Database
 from sekisho.refusal import Declined, Obstacle
-from tests.fakes.control import BY, NOW_MS, a_subuser, an_account, audited, changes_in, open_control
+from tests.fakes.control import BY, NOW_MS, a_subuser, an_account, audited, changes_in
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_control(tmp_path)
+def database(control: Database) -> Database:
+    return control
 
 
 def test_an_account_is_found_by_its_name_in_any_case_and_a_subuser_is_not_an_account(database: Database) -> None:

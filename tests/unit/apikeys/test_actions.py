@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,15 +15,15 @@ from sekisho.db import Database
 from sekisho.identity import KeyPolicy, Rate
 from sekisho.refusal import Declined, Obstacle
 from sekisho.secret import Secret
-from tests.fakes.control import BY, NOW_MS, a_key, a_subuser, an_account, audited, changes_in, open_control
+from tests.fakes.control import BY, NOW_MS, a_key, a_subuser, an_account, audited, changes_in
 
 VENDORS = b"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"
 WISH = Wish("n", KeyPolicy())
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_control(tmp_path)
+def database(control: Database) -> Database:
+    return control
 
 
 def test_a_key_is_stored_as_a_digest_and_reads_back_as_it_was_made(database: Database) -> None:

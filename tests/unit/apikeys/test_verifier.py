@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -21,7 +20,8 @@ from sekisho.policy.closing import delete_subuser
 from sekisho.refusal import Reason, Refused
 from sekisho.secret import Secret
 from tests.fakes.clock import FakeClock
-from tests.fakes.control import BY, RELAY, a_key, a_subuser, an_account, changes_in, open_control
+from tests.fakes.control import BY, RELAY, a_key, a_subuser, an_account, changes_in
+from tests.fakes.databases import out_of_reach
 from tests.fakes.threads import HeldThreads, NoThreads
 
 HERE = ip_address("192.0.2.7")
@@ -78,13 +78,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(open_control(tmp_path), NoThreads())
+def scene(control: Database) -> Scene:
+    return Scene(control, NoThreads())
 
 
 @pytest.fixture
-def slow(tmp_path: Path) -> Scene:
-    return Scene(open_control(tmp_path), HeldThreads())
+def slow(control: Database) -> Scene:
+    return Scene(control, HeldThreads())
 
 
 def wrong(text: Secret[bytes]) -> Secret[bytes]:
@@ -274,14 +274,13 @@ async def test_a_resync_empties_everything(scene: Scene) -> None:
     assert scene.threads.submitted == 4
 
 
-async def test_a_database_that_cannot_be_read_lets_nobody_in(scene: Scene, tmp_path: Path) -> None:
+async def test_a_database_that_cannot_be_read_lets_nobody_in(scene: Scene) -> None:
     issued, other = scene.key(), scene.key()
     identity = await scene.identity(issued.text)
-    scene.database.close()
-    (tmp_path / "control.db").unlink()
-    (tmp_path / "control.db").mkdir()
-    assert await scene.login(other.text) == UNAVAILABLE
-    assert await scene.login(issued.text) is identity
+    with out_of_reach(scene.database):
+        assert await scene.login(other.text) == UNAVAILABLE
+        assert await scene.login(issued.text) is identity
+    assert isinstance(await scene.login(other.text), Identity)
 
 
 async def test_a_row_that_is_not_understood_is_a_fault_and_no_pass(scene: Scene) -> None:

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sekisho.db import Database
+from tests.fakes.databases import NewDatabase
 from tests.unit.db.tables import METADATA
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "test.db")
+def database(new_database: NewDatabase) -> Database:
+    """Both engines in turn."""
+    made = new_database()
     with made.begin() as tx:
         METADATA.create_all(tx)
-    yield made
-    made.close()
+    return made

@@ -4,21 +4,18 @@ import multiprocessing
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from sekisho import db, migrations
 from sekisho.db import Database, History, SchemaTooNew, SchemaTooOld
+from tests.fakes.databases import NewDatabase, named, opened
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "fresh.db")
-    yield made
-    made.close()
+def fresh(new_database: NewDatabase) -> Database:
+    return new_database()
 
 
 def set_schema(database: Database, history: History, number: str) -> None:
@@ -64,27 +61,38 @@ def test_a_later_releases_schema_is_refused(fresh: Database, found: str) -> None
 def test_workers_and_commands_on_a_current_schema_do_without_alembic(fresh: Database) -> None:
     db.upgrade(fresh, History.CONTROL)
     program = (
-        "import sys; from pathlib import Path; from sekisho import db\n"
-        "database = db.Database(Path(sys.argv[1]))\n"
+        "import sys; from sekisho import db; from tests.fakes.databases import opened\n"
+        "database = opened(sys.argv[1])\n"
         "db.check(database, db.History.CONTROL); db.upgrade(database, db.History.CONTROL)\n"
         "assert not {'alembic', 'mako'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program, str(fresh.path)], check=True)
+    subprocess.run([sys.executable, "-c", program, named(fresh)], check=True)
 
 
-def _upgrade(path: Path, ready: threading.Barrier) -> None:
+def _upgrade(name: str, ready: threading.Barrier) -> None:
     ready.wait()
-    database = Database(path)
+    database = opened(name)
     db.upgrade(database, History.CONTROL)
     db.check(database, History.CONTROL)
 
 
-def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+def test_processes_that_start_at_once_migrate_once(fresh: Database) -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(3)
-    started = [context.Process(target=_upgrade, args=(tmp_path / "raced.db", ready)) for _ in range(3)]
+    started = [context.Process(target=_upgrade, args=(named(fresh), ready)) for _ in range(3)]
     for process in started:
         process.start()
     for process in started:
         process.join(60)
     assert [process.exitcode for process in started] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("history", History)
+def test_a_start_upgrades_a_file_and_leaves_a_server_to_its_operator(fresh: Database, history: History) -> None:
+    if fresh.is_shared:
+        with pytest.raises(SchemaTooOld, match="sekisho db upgrade"):
+            db.ready(fresh, history)
+        db.upgrade(fresh, history)
+    else:
+        assert db.ready(fresh, history)
+    assert not db.ready(fresh, history)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
@@ -34,14 +32,13 @@ from tests.fakes.control import (
     an_account,
     audited,
     changes_in,
-    open_control,
     sights,
 )
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_control(tmp_path)
+def database(control: Database) -> Database:
+    return control
 
 
 def checked(tx: sa.Connection, claim: Domain, **but: Sight) -> Checked:
@@ -180,7 +177,7 @@ def test_the_database_itself_holds_a_domain_valid_once(database: Database) -> No
         for name in ("acme", "other"):
             a_domain(tx, an_account(tx, name))
     with pytest.raises(sa.exc.IntegrityError), database.begin() as tx:
-        tx.exec_driver_sql("UPDATE domain SET valid = 1")
+        tx.exec_driver_sql("UPDATE domain SET valid = true")
 
 
 def test_an_override_is_the_operators_word_and_no_proof_of_the_return_path(database: Database) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from sekisho.domains.verify import Sight
 from sekisho.policy.closing import delete_subuser
 from sekisho.sealing import MasterKey, Sealer
 from sekisho.secret import Secret
-from tests.fakes.control import BY, RELAY, SEALER, a_domain, a_subuser, an_account, changes_in, open_control, sights
+from tests.fakes.control import BY, RELAY, SEALER, a_domain, a_subuser, an_account, changes_in, sights
 from tests.fakes.threads import HeldThreads, NoThreads
 
 RESYNC = Change(0, ChangeKind.RESYNC, None, "")
@@ -55,13 +54,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(open_control(tmp_path), NoThreads())
+def scene(control: Database) -> Scene:
+    return Scene(control, NoThreads())
 
 
 @pytest.fixture
-def slow(tmp_path: Path) -> Scene:
-    return Scene(open_control(tmp_path), HeldThreads())
+def slow(control: Database) -> Scene:
+    return Scene(control, HeldThreads())
 
 
 @pytest.mark.parametrize(
@@ -182,8 +181,8 @@ async def test_a_resync_empties_everything(scene: Scene) -> None:
     assert scene.threads.submitted == 4
 
 
-async def test_keys_that_do_not_open_are_no_reason_to_send_unsigned(tmp_path: Path) -> None:
-    scene = Scene(open_control(tmp_path), NoThreads(), Sealer([MasterKey(b"else", Secret(b"e" * 32))]))
+async def test_keys_that_do_not_open_are_no_reason_to_send_unsigned(control: Database) -> None:
+    scene = Scene(control, NoThreads(), Sealer([MasterKey(b"else", Secret(b"e" * 32))]))
     with pytest.raises(DatabaseUnavailable, match=r"acme\.example"):
         await scene.ask("acme.example")
 

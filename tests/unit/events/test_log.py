@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
 
 from sekisho import db
-from sekisho.db import Database
+from sekisho.db import Database, History
 from sekisho.events import log
 from sekisho.events.log import Moved, Selection, Unreadable
 from sekisho.events.model import EventKind
@@ -16,18 +15,18 @@ from sekisho.events.tables import event, event_day, event_unreadable
 from sekisho.ids import AccountId, KeyId
 from sekisho.queue.model import Bounced, BounceType, Deferred, Expired
 from sekisho.queue.spool import Settlement
+from tests.fakes.databases import NewDatabase
 from tests.unit.events.stories import ACCEPTED_MS, DAY, message, settled
 
 SPOOL = "spool-1"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "events.db")
+def database(new_database: NewDatabase) -> Database:
+    made = new_database(History.EVENTS)
     with made.begin() as tx:
         db.events.create_all(tx)
-    yield made
-    made.close()
+    return made
 
 
 def numbered(*settlements: Settlement, first_seq: int = 1) -> list[Moved | Unreadable]:
@@ -55,7 +54,7 @@ def test_rows_counters_and_mark_become_true_together(database: Database) -> None
 def test_nothing_is_true_when_any_part_fails(database: Database) -> None:
     with database.begin() as tx:
         event_day.drop(tx)
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(sa.exc.DBAPIError):
         log.append_batch(database, SPOOL, numbered(settled()))
     assert stored(database) == []
     assert log.mark(database, SPOOL) == 0

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import sekisho.events.tables
 from sekisho import db, migrations
 from sekisho.db import Database, History
 from sekisho.migrations import run
+from tests.fakes.databases import NewDatabase
 
 TABLES = (
     sekisho.accounts.model,
@@ -37,11 +37,10 @@ def history(request: pytest.FixtureRequest) -> History:
 
 
 @pytest.fixture
-def migrated(tmp_path: Path, history: History) -> Iterator[Database]:
-    database = Database(tmp_path / "migrated.db")
+def migrated(new_database: NewDatabase, history: History) -> Database:
+    database = new_database(history)
     db.upgrade(database, history)
-    yield database
-    database.close()
+    return database
 
 
 def test_the_migrated_schema_is_the_one_that_the_code_describes(migrated: Database, history: History) -> None:
@@ -54,18 +53,30 @@ def test_the_migrated_schema_is_the_one_that_the_code_describes(migrated: Databa
         assert not differences, f"a migration is missing:\n{render_python_code(missing)}"
 
 
+_SQLITE = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+_POSTGRESQL = """
+SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT conrelid::regclass::text || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT table_name || '.' || column_name, concat_ws(' ', data_type, character_maximum_length, is_nullable,
+    column_default) FROM information_schema.columns WHERE table_schema = 'public'
+"""
+
+
 def statements(database: Database, but: str) -> dict[str, list[str]]:
-    """What SQLite keeps of each table and index: columns and constraints, in no order."""
+    """What the engine keeps of each table and index: columns and constraints, in no order."""
     with database.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
-    return {name: sorted(re.split(r",?\s*\n\s*", sql)) for name, sql in rows if name != but}
+        rows = connection.exec_driver_sql(_POSTGRESQL if database.is_shared else _SQLITE).all()
+    found = {name: sorted(re.split(r",?\s*\n\s*", sql)) for name, sql in rows if not (but and but in name)}
+    assert found
+    return found
 
 
 def test_migrating_and_creating_come_to_the_same_statements(
-    migrated: Database, history: History, tmp_path: Path
+    migrated: Database, history: History, new_database: NewDatabase, tmp_path: Path
 ) -> None:
     # The comparison above overlooks what it cannot reflect: conditions of indexes, AUTOINCREMENT, deletion rules.
-    created = Database(tmp_path / "created.db")
+    created = new_database() if migrated.is_shared else Database(tmp_path / "created.db")
     with created.begin() as tx:
         history.metadata.create_all(tx)
     assert statements(migrated, but=history.version_table) == statements(created, but="")
@@ -84,9 +95,9 @@ def test_revisions_are_numbered_by_release_and_step_and_only_grow(history: Histo
 
 
 def test_a_crash_in_a_migration_leaves_the_old_schema(
-    tmp_path: Path, history: History, monkeypatch: pytest.MonkeyPatch
+    new_database: NewDatabase, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(tmp_path / "crashed.db")
+    database = new_database(history)
     real = run.upgrade
 
     def crash(tx: sa.Connection, name: str, metadata: sa.MetaData, version_table: str) -> None:
@@ -100,4 +111,3 @@ def test_a_crash_in_a_migration_leaves_the_old_schema(
         assert sa.inspect(connection).get_table_names() == []
     monkeypatch.undo()
     assert db.upgrade(database, history)
-    database.close()

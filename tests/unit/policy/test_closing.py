@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from sekisho.accounts import find_subuser, stopped_senders
 from sekisho.apikeys.tables import list_keys
+from sekisho.db import Database
 from sekisho.domains.actions import assign, override
 from sekisho.domains.reading import list_claims
 from sekisho.policy.closing import delete_subuser
-from tests.fakes.control import BY, RELAY, a_domain, a_key, a_subuser, an_account, audited, open_control
+from tests.fakes.control import BY, RELAY, a_domain, a_key, a_subuser, an_account, audited
 
 
-def test_a_deleted_subuser_takes_its_keys_and_domains_with_it_and_nobody_elses(tmp_path: Path) -> None:
-    database = open_control(tmp_path)
-    with database.begin() as tx:
+def test_a_deleted_subuser_takes_its_keys_and_domains_with_it_and_nobody_elses(control: Database) -> None:
+    with control.begin() as tx:
         acme = an_account(tx)
         shop, other = a_subuser(tx, acme, "shop"), a_subuser(tx, acme, "other")
         a_key(tx, shop)
@@ -29,7 +27,7 @@ def test_a_deleted_subuser_takes_its_keys_and_domains_with_it_and_nobody_elses(t
         # What it had is free: another account may prove the domain, another subuser have the name.
         override(tx, a_domain(tx, an_account(tx, "elsewhere"), "own.example"), relay=RELAY, by=BY)
         a_subuser(tx, acme, "shop")
-    actions = [action for action, _ in audited(database)]
+    actions = [action for action, _ in audited(control)]
     assert [action for action in actions if action in {"key.revoke", "domain.remove", "subuser.delete"}] == [
         "key.revoke",
         "domain.remove",

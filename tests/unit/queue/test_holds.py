@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import structlog.testing
@@ -16,13 +15,14 @@ from sekisho.policy.closing import delete_subuser
 from sekisho.queue import holds as holding
 from sekisho.queue.holds import Holds
 from sekisho.queue.spool import HeldSenders
-from tests.fakes.control import BY, RELAY, a_key, a_subuser, an_account, changes_in, open_control
+from tests.fakes.control import BY, RELAY, a_key, a_subuser, an_account, changes_in
+from tests.fakes.databases import out_of_reach
 from tests.fakes.threads import NoThreads
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_control(tmp_path)
+def database(control: Database) -> Database:
+    return control
 
 
 @contextlib.asynccontextmanager
@@ -98,23 +98,18 @@ async def test_changes_are_followed_and_told_when_they_matter(database: Database
 
 
 async def test_a_hold_is_not_let_go_of_for_want_of_knowledge(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holding, "RETRY_S", 0)
     with database.begin() as tx:
         acme = accounts.disable(tx, an_account(tx), by=BY)
     async with running(Holds(database, threads=NoThreads())) as holds:
         before = holds.current()
-        database.close()
-        kept = (tmp_path / "control.db").rename(tmp_path / "kept.db")
-        (tmp_path / "control.db").mkdir()
-        with structlog.testing.capture_logs() as logged:
+        with out_of_reach(database), structlog.testing.capture_logs() as logged:
             holds.apply([Change(0, ChangeKind.RESYNC, None, "")])
             await _turn()
         assert holds.current() is before
         assert {line["event"] for line in logged} == {"holds.unreadable"}
-        (tmp_path / "control.db").rmdir()
-        kept.rename(tmp_path / "control.db")
         with database.begin() as tx:
             accounts.enable(tx, acme, by=BY)
         await _turn()

@@ -82,7 +82,7 @@ def test_commands_of_root_go_on_as_the_owner(open_folder: Path) -> None:
     data = datadir.prepare(open_folder / "data", "nobody")
     nobody = pwd.getpwnam("nobody")
     code = """
-datadir.become_owner(datadir.DataDir(Path(sys.argv[1])))
+datadir.become_owner(datadir.DataDir(Path(sys.argv[1])), server=False)
 print(os.getresuid(), os.getresgid(), os.getgroups())
 """
     assert run(code, str(data.path)) == f"{(nobody.pw_uid,) * 3} {(nobody.pw_gid,) * 3} [{nobody.pw_gid}]"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import socket
 import time
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sekisho import db
 from sekisho.ports.dns import Absent, Addresses, NoSuchName, TryLater
 from sekisho.service import certificates, datadir, inspection
 from sekisho.service.config import Config, Source, parse
 from sekisho.service.datadir import DataDir
 from sekisho.service.inspection import Finding, Grade
+from tests.fakes.databases import url
+from tests.fakes.postgresql import Postgresql
 
 
 def configured(text: str = "") -> Config:
@@ -101,10 +105,34 @@ def test_a_master_key_that_was_named_must_be_there(tmp_path: Path) -> None:
 
 def test_databases_are_opened_only_when_they_are_there(tmp_path: Path) -> None:
     directory = DataDir(tmp_path)
-    assert grades(inspection.databases(directory)) == [Grade.OK, Grade.OK]
+    assert grades(inspection.databases(configured(), directory)) == [Grade.OK, Grade.OK]
     assert list(tmp_path.iterdir()) == []
     directory.control.write_bytes(b"not a database, " * 100)
-    assert grades(inspection.databases(directory)) == [Grade.FAILED, Grade.OK]
+    assert grades(inspection.databases(configured(), directory)) == [Grade.FAILED, Grade.OK]
+
+
+def test_a_database_server_must_have_this_release_s_schema(tmp_path: Path, postgresql: Postgresql) -> None:
+    directory = DataDir(tmp_path)
+    with postgresql.database() as place:
+        config = configured(f'[storage]\nurl = "{url(place)}"')
+        found = list(inspection.databases(config, directory))
+        assert grades(found) == [Grade.FAILED, Grade.FAILED]
+        assert "sekisho db upgrade" in found[0].detail
+        for history in db.History:
+            with contextlib.closing(db.Database(place.of(history))) as database:
+                db.upgrade(database, history)
+        assert grades(inspection.databases(config, directory)) == [Grade.OK, Grade.OK]
+    assert grades(inspection.databases(config, directory)) == [Grade.FAILED, Grade.FAILED]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_verified_is_a_warning(tmp_path: Path) -> None:
+    config = configured('[storage]\nurl = "postgresql://me:s3cret@[::ffff:127.0.0.2]:1/relay"')
+    *failed, warned = inspection.databases(config, DataDir(tmp_path))
+    assert grades(failed) == [Grade.FAILED, Grade.FAILED]
+    assert warned.grade is Grade.WARNING
+    assert "verify-full" in warned.detail
+    assert not any("s3cret" in finding.detail for finding in (*failed, warned))
 
 
 def test_the_clock_is_plausible_here() -> None:

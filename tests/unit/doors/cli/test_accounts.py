@@ -12,7 +12,7 @@ def test_an_account_is_made_before_the_first_start(sekisho: CommandLine) -> None
     (listed,) = sekisho.json("account", "list")["accounts"]
     assert (listed["account"], listed["owner"], listed["disabled"]) == ("acme", "o@example.com", False)
     assert listed["created_at"].endswith("Z")
-    assert sekisho.control.path.stat().st_mode & 0o777 == 0o600
+    assert (sekisho.directory / "control.db").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_account_is_switched_off_and_on(sekisho: CommandLine) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.db import parse_postgres
 from sekisho.service.config import (
     Config,
     ConfigError,
@@ -212,6 +213,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_p
         ),
         ('[[delivery.routes]]\ndomain = "*"\nhost = "a"\npassword = "p"', "delivery.routes[0].password", "not a key"),
         ('[storage]\nurl = "mysql://x"', "storage.url", "sqlite"),
+        ('[storage]\nurl = "postgresql://u@h"', "storage.url", "names no database"),
         ("a = ", "sekisho.toml", "not TOML"),
     ],
 )
@@ -229,7 +231,6 @@ def test_what_cannot_be_used_is_refused_by_name_and_reason(text: str, key: str, 
         ("[metrics]", "metrics", "later release"),
         ('[dns.authoritative]\nzone = ""', "dns.authoritative", "Identity"),
         ('[server]\nsignup = "open"', "server.signup", "People"),
-        ('[storage]\nurl = "postgresql://u@h/d"', "storage.url", "World"),
         ('[storage]\nspool = "postgresql"', "storage.spool", "later release"),
         ('[smtp]\ntrusted_proxies = ["10.0.0.0/8"]', "smtp.trusted_proxies", "PROXY"),
         (
@@ -349,3 +350,20 @@ def test_no_input_raises_anything_but_the_configuration_s_error(text: str, envir
 def test_one_relay_worker_per_three_cores_unless_told(cores: int, workers: int) -> None:
     assert read().server.relay_workers(cores) == workers
     assert read("[server]\nworkers = 4").server.relay_workers(cores) == 4
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:s3cret@db.test/relay", "postgresql://me:s3cret@db.test"])
+def test_a_database_s_password_is_shown_nowhere(url: str) -> None:
+    source = Source(f'[storage]\nurl = "{url}"', "sekisho.toml", Path("/"), {"SEKISHO_STORAGE__URL": url}, None)
+    shown = repr(source)
+    try:
+        shown += repr(parse(source))
+    except ConfigError as refused:
+        shown += f"{refused} {refused!r}"
+    assert "s3cret" not in shown
+
+
+def test_a_database_server_is_named_by_its_url() -> None:
+    config = parse(Source('[storage]\nurl = "postgresql://me@db.test/relay"', "", Path("/"), {}, None))
+    assert config.storage.postgres == parse_postgres("postgresql://me@db.test/relay")
+    assert parse(Source("", "", Path("/"), {}, None)).storage.postgres is None

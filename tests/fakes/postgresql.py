@@ -1,0 +1,147 @@
+"""A PostgreSQL server for tests: $SEKISHO_TEST_POSTGRESQL, or a private one that ends with this process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from sekisho.db import Postgres, parse_postgres
+
+URL_VARIABLE: Final = "SEKISHO_TEST_POSTGRESQL"
+"""postgresql://… of a server on which databases may be made."""
+
+_START_S: Final = 60
+
+# The server is a child of this shell, which ends it when the tests' end of its standard input is closed: also when
+# they are killed.
+_KEEPER: Final = 'd=$1; shift; "$@" </dev/null & p=$!; read -r _; kill -INT $p; wait $p; rm -rf "$d"'
+
+_SETTINGS: Final = {
+    "listen_addresses": "",  # a socket in a directory of its own: no port to race for
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "16MB",
+    "max_connections": "60",
+    "autovacuum": "off",
+    "jit": "off",
+    "logging_collector": "off",
+}
+
+
+class Postgresql:
+    """A running server. Databases are made for each test, and numbered."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server: Final = server
+        self._numbers: Final = itertools.count(1)
+
+    @contextlib.contextmanager
+    def database(self, encoding: str = "UTF8") -> Iterator[Postgres]:
+        """An own database, gone afterwards with whoever is connected to it."""
+        name = f"sekisho_{os.getpid()}_{next(self._numbers)}"
+        with self.administrator() as session:
+            shape = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C' STRATEGY FILE_COPY"
+            session.execute(f"CREATE DATABASE {name} {shape}".encode())
+            try:
+                yield replace(self._server, name=name)
+            finally:
+                session.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    @contextlib.contextmanager
+    def administrator(self) -> Iterator[psycopg.Connection]:
+        with session_of(self._server) as session:
+            yield session
+
+
+def session_of(place: Postgres) -> psycopg.Connection:
+    """Connect without any of the product's own bounds."""
+    return psycopg.connect(make_conninfo("", **place.parameters()), autocommit=True)
+
+
+@contextlib.contextmanager
+def private_server() -> Iterator[Postgres]:
+    """Start one in a temporary directory; skips the test where PostgreSQL is not installed."""
+    programs = _programs()
+    # Not pytest's directory: the server's user must be able to reach it.
+    folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-"))
+    user = _become_able(folder)
+    done = subprocess.run(
+        [programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
+         "--no-sync", "--no-instructions"],
+        user=user, cwd="/", capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    command = [str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder)]
+    command += [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            ["sh", "-c", _KEEPER, "sh", str(folder), *command],
+            user=user, cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log,
+        ) as keeper,
+    ):  # fmt: skip
+        try:
+            server = parse_postgres(f"postgresql://postgres@/postgres?host={folder}")
+            _wait(server, keeper, folder / "log")
+            yield server
+        finally:
+            assert keeper.stdin is not None
+            keeper.stdin.close()
+            keeper.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)  # its user could empty it, but not remove it
+
+
+@contextlib.contextmanager
+def some_server() -> Iterator[Postgresql]:
+    """Give the server that tests share in this process."""
+    if url := os.environ.get(URL_VARIABLE):
+        yield Postgresql(parse_postgres(url))
+        return
+    with private_server() as server:
+        yield Postgresql(server)
+
+
+def _wait(server: Postgres, keeper: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _START_S
+    while True:
+        try:
+            session_of(server).close()
+        except psycopg.OperationalError:
+            assert keeper.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    if named := shutil.which("postgres"):
+        return Path(named).parent
+    pytest.skip(f"PostgreSQL is not installed, and {URL_VARIABLE} is not set")
+
+
+def _become_able(folder: Path) -> int | None:
+    """Whom the server runs as: it refuses to be root."""
+    if os.geteuid() != 0:
+        return None
+    user = pwd.getpwnam("postgres")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return user.pw_uid
