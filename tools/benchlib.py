@@ -236,7 +236,7 @@ class Sink:
         found: Document = json.loads(self.tell(f"XSTAT {messages}"))
         return found
 
-    def wait(self, messages: int, within_s: float = PATIENCE_S) -> Document:
+    def wait(self, messages: int, within_s: float = 30.0) -> Document:
         """Wait until so many have come; a host that takes no more for as long is given up."""
         seen, since_s = -1, time.monotonic()
         while (stat := self.stat(messages))["unique"] < messages and time.monotonic() < since_s + within_s:
