@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
+import dns.rdata
+
 _LATE: Final = (
     "concurrent.futures.thread",
     "dns.asyncresolver",
@@ -37,3 +39,5 @@ def preload(*, migrations: bool = False, server: bool = False) -> None:
     """
     for name in (*_LATE, *(_MIGRATIONS if migrations else ()), *(_SERVER if server else ())):
         importlib.import_module(name)
+    # Answers bring records of whatever type; met for the first time too late, an A record would not be read as one.
+    dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
