@@ -39,7 +39,6 @@ class Reason(enum.StrEnum):
     # To whom?
     RECIPIENT_MALFORMED = "recipient.malformed"
     RECIPIENT_LITERAL = "recipient.literal"  # an address literal, a bare address or a local name
-    RECIPIENT_UNROUTABLE = "recipient.unroutable"  # no route matches (temporary)
     RECIPIENTS_TOO_MANY = "recipients.too_many"
 
     # How much?

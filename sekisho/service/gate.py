@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,23 +25,6 @@ _log = structlog.get_logger()
 USERNAME: Final = b"apikey"
 """The vendor's literal user name (sheet smtp.md §3). People are never looked up."""
 
-HasRoute = Callable[[Identity, str], bool]
-"""Whether some route takes mail of this sender to this domain."""
-
-
-def recipient_question(has_route: HasRoute) -> Callable[[Identity, Mailbox, int], Refused | None]:
-    """Make the question that every recipient must pass, from RCPT and from X-SMTPAPI ``to`` alike."""
-
-    def ask(identity: Identity, mailbox: Mailbox, already: int) -> Refused | None:
-        refused = sending.may_mail(identity, mailbox, already)
-        if refused is not None:
-            return refused
-        if not has_route(identity, mailbox.domain):
-            return Refused(Reason.RECIPIENT_UNROUTABLE, f"no route to {mailbox.domain}")
-        return None
-
-    return ask
-
 
 class SmtpGate:
     """Implements ``doors.smtp.session.Gate`` for one relay worker."""
@@ -50,7 +34,6 @@ class SmtpGate:
         *,
         verifier: Verifier,
         intake: Intake,
-        ask_recipient: Callable[[Identity, Mailbox, int], Refused | None],
         offer: Callable[[Sequence[Delivery]], None],
         rescan: Callable[[], None],
         clock: Clock,
@@ -61,7 +44,9 @@ class SmtpGate:
         self._offer: Final = offer
         self._rescan: Final = rescan
         self._clock: Final = clock
-        self.recipient: Final = ask_recipient
+
+    def recipient(self, identity: Identity, mailbox: Mailbox, already: int) -> Refused | None:
+        return sending.may_mail(identity, mailbox, already)
 
     async def authenticate(self, username: bytes, password: Secret[bytes], address: IPAddress) -> Identity | Refused:
         if username != USERNAME:
@@ -84,10 +69,14 @@ class SmtpGate:
             return answer
         accepted, deliveries = answer
         if deliveries:
-            try:
-                self._offer(deliveries)
-            except Exception:  # noqa: BLE001
-                # Ours. The message is on disk: the promise stands, and the spool has what the scheduler did not take.
-                _log.exception("delivery.not_offered", message=message_id_text(accepted.message_id))
-                self._rescan()
+            # The client waits for its 250, and nobody for this: the reply leaves first.
+            asyncio.get_running_loop().call_soon(self._hand_over, accepted, deliveries)
         return accepted
+
+    def _hand_over(self, accepted: Accepted, deliveries: Sequence[Delivery]) -> None:
+        try:
+            self._offer(deliveries)
+        except Exception:  # noqa: BLE001
+            # Ours. The message is on disk: the promise stands, and the spool has what the scheduler did not take.
+            _log.exception("delivery.not_offered", message=message_id_text(accepted.message_id))
+            self._rescan()

@@ -28,6 +28,7 @@ from sekisho.doors.smtp.listener import Listener, TlsMode, raise_descriptor_limi
 from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.events.record import encode
 from sekisho.identity import Identity
+from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
 from sekisho.preparation.prepare import SigningPreparer
 from sekisho.preparation.signers import SignerLost, Signers
@@ -38,7 +39,7 @@ from sekisho.queue.watch import SpoolChange
 from sekisho.refusal import Reason
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
-from sekisho.service.gate import SmtpGate, recipient_question
+from sekisho.service.gate import SmtpGate
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
 from sekisho.service.routing import Routing
@@ -107,9 +108,7 @@ class _Worker:
         self._verifier = Verifier(self._control, threads=self._threads, clock=clock, feed_age_s=self._follower.age_s)
         self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
         self._holds = Holds(self._control, threads=self._threads, on_change=self._holds_changed)
-        self._routing = Routing(
-            delivery.routes, self._control, threads=self._threads, captures=captures, on_change=self._rerouted
-        )
+        self._routing = Routing(delivery.routes, self._control, threads=self._threads, on_change=self._rerouted)
 
         # The queue, and the way out of it.
         self._spool = LocalSpool(
@@ -141,7 +140,6 @@ class _Worker:
         )
 
         # The way in.
-        ask_recipient = recipient_question(self._routing.serves)
         intake = Intake(
             spool=self._spool,
             domains=self._domains,
@@ -149,12 +147,11 @@ class _Worker:
             hostname=config.server.hostname,
             node=self._spool.node,
             clock=clock,
-            recipient=ask_recipient,
+            recipient=sending.may_mail,
         )
         gate = SmtpGate(
             verifier=self._verifier,
             intake=intake,
-            ask_recipient=ask_recipient,
             offer=self._scheduler.offer,
             rescan=self._scheduler.rescan,
             clock=clock,

@@ -14,7 +14,6 @@ from sekisho.accounts import find_account, find_subuser
 from sekisho.changes import Change, ChangeKind
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.delivery.routes import Route, Routes, RouteTls, Target
-from sekisho.identity import Identity
 from sekisho.service import config as configuration
 
 RETRY_S: Final = 1.0
@@ -30,14 +29,12 @@ class Routing:
         database: Database,
         *,
         threads: Executor,
-        captures: bool,
         on_change: Callable[[Routes], None],
     ) -> None:
-        """``captures``: every domain is served, whatever the rows. ``on_change`` gets a table that differs."""
+        """``on_change`` gets a table that differs."""
         self._rows = rows
         self._database: Final = database
         self._threads: Final = threads
-        self._captures: Final = captures
         self._on_change: Final = on_change
         self._wanted: Final = asyncio.Event()
         self.routes = Routes()
@@ -46,10 +43,6 @@ class Routing:
         """Resolve the names; raises DatabaseUnavailable."""
         rows = self._rows
         self.routes = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, rows)
-
-    def serves(self, identity: Identity, domain: str) -> bool:
-        """Whether mail of this sender to ``domain`` has somewhere to go."""
-        return self._captures or self.routes.find(domain, identity.account_id, identity.subuser_id) is not None
 
     def use(self, rows: Sequence[configuration.Route]) -> None:
         """The configuration was read again."""

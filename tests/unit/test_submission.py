@@ -67,7 +67,7 @@ def identity(policy: KeyPolicy = KeyPolicy()) -> Identity:  # noqa: B008  # froz
 
 
 def no_example_org(_identity: Identity, mailbox: Mailbox, _already: int) -> Refused | None:
-    return Refused(Reason.RECIPIENT_UNROUTABLE, mailbox.domain) if mailbox.domain == "example.org" else None
+    return Refused(Reason.RECIPIENT_LITERAL, mailbox.domain) if mailbox.domain == "example.org" else None
 
 
 HEADER = (
@@ -160,7 +160,7 @@ async def test_date_and_message_id_are_added_when_missing() -> None:
         (b"From: ann@example.test\r\n" + b"Received: x\r\n" * 101, Reason.MESSAGE_LOOP),
         (b'From: ann@example.test\r\nX-SMTPAPI: {"sub": {}}\r\n', Reason.SMTPAPI_UNSUPPORTED),
         (b'From: ann@example.test\r\nX-SMTPAPI: {"to": ["x"]}\r\n', Reason.RECIPIENT_MALFORMED),
-        (b'From: ann@example.test\r\nX-SMTPAPI: {"to": ["x@example.org"]}\r\n', Reason.RECIPIENT_UNROUTABLE),
+        (b'From: ann@example.test\r\nX-SMTPAPI: {"to": ["x@example.org"]}\r\n', Reason.RECIPIENT_LITERAL),
     ],
 )
 async def test_what_is_refused(header: bytes, reason: Reason) -> None:

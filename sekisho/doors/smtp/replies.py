@@ -69,7 +69,6 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.SMTPAPI_UNSUPPORTED: reply(550, "5.6.0", "X-SMTPAPI is not supported in full"),
     Reason.RECIPIENT_MALFORMED: reply(550, "5.1.3", "Bad recipient address syntax"),
     Reason.RECIPIENT_LITERAL: reply(550, "5.1.2", "Recipients at addresses or local names are not accepted"),
-    Reason.RECIPIENT_UNROUTABLE: reply(451, "4.4.4", "Recipient cannot be routed"),
     Reason.RECIPIENTS_TOO_MANY: reply(452, "4.5.3", "Too many recipients"),
     Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded"),
     Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded"),
