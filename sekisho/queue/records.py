@@ -55,7 +55,7 @@ def encode_envelope(message: Message) -> bytes:
 
 
 def read_envelope(message_id: bytes, envelope: bytes) -> Message:
-    """Read a message without its content; header and body are empty."""
+    """Read a message without its content; header and body are empty. Raises as ``read_message`` does."""
     return _message(message_id, envelope, b"", b"")
 
 
@@ -71,6 +71,11 @@ def read_message(bodies: Path, columns: tuple[bytes, bytes, str | None, int | No
 
 
 def _message(message_id: bytes, envelope: bytes, header: bytes, body: bytes | BodyFile) -> Message:
+    try:
+        decoded = _decode(envelope)
+    except (UnicodeDecodeError, TypeError) as error:
+        # Damage within a text is told by another exception, and a damaged row's blob may not even be one.
+        raise msgspec.DecodeError(str(error)) from error
     (
         accepted_ms,
         account_id,
@@ -83,7 +88,7 @@ def _message(message_id: bytes, envelope: bytes, header: bytes, body: bytes | Bo
         categories,
         category_is_list,
         unique_args,
-    ) = _decode(envelope)
+    ) = decoded
     return Message(
         id=MessageId(message_id),
         accepted_ms=accepted_ms,

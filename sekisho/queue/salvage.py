@@ -134,7 +134,9 @@ def _is_sound(message: tuple[Any, ...]) -> bool:
     _, message_id, body_file, _, envelope, header, body = message
     try:
         read_envelope(message_id, envelope)
-    except (msgspec.DecodeError, TypeError):
+    except msgspec.DecodeError:
+        return False
+    if body_file is not None and not isinstance(body_file, str):
         return False
     # The name becomes a path: only a plain one.
     return isinstance(header, bytes) and isinstance(body, bytes) and body_file in {None, Path(body_file or "").name}

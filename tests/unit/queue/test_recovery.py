@@ -190,10 +190,26 @@ async def test_damaged_pages_cost_only_what_is_on_them(open_spool: OpenSpool, tm
     assert rows(directory, "PRAGMA integrity_check") == ["ok"]
 
 
-async def test_a_message_that_does_not_decode_is_left_behind(open_spool: OpenSpool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "envelope = x'c1'",
+        # In the middle of a text: the bytes of an address that are no UTF-8.
+        "envelope = CAST(replace(envelope, 'sender@', x'FFFEFDFCFBFAF9') AS BLOB)",
+        "envelope = 'text'",
+        "envelope = 5",
+        "body_file = x'61'",
+        "body_file = '../spool.db'",
+    ],
+)
+async def test_a_message_that_does_not_decode_is_left_behind(
+    open_spool: OpenSpool, tmp_path: Path, damage: str
+) -> None:
     await filled(open_spool, messages=2)
     with closing(sqlite3.connect(tmp_path / "spool" / "spool.db")) as connection, connection:
-        connection.execute("UPDATE message SET envelope = x'c1' WHERE row = 1")
+        before = connection.execute("SELECT * FROM message").fetchall()
+        connection.execute(f"UPDATE message SET {damage} WHERE row = 1")
+        assert connection.execute("SELECT * FROM message").fetchall() != before
     (tmp_path / "spool" / "spool.suspect").write_text("DecodeError\n")
     report = open_spool().report
     assert report.recovered is not None
