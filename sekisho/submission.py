@@ -248,20 +248,20 @@ def _outgoing_header(
     """The header block as it leaves, and its Message-ID: byte for byte but for what this door adds and removes."""
     smtp_id = ""
     dated = False
-    removed: list[headers.Field] = []
+    removed: set[headers.Field] = set()  # of equal ones all are removed
     for field in fields:
         name = field.name
         # An empty one is a missing one: beside ours it would be a second.
         if name == b"message-id":
             smtp_id = field.value.decode("ascii", "backslashreplace")
             if not smtp_id:
-                removed.append(field)
+                removed.add(field)
         elif name == b"date":
             dated = bool(field.value)
             if not dated:
-                removed.append(field)
+                removed.add(field)
         elif name in _REMOVED:
-            removed.append(field)
+            removed.add(field)
     header = submission.header
     if removed:
         header = b"".join(field.raw for field in fields if field not in removed)
