@@ -122,6 +122,10 @@ class Numbers:
         return rows
 
 
+class SomeGone(Exception):
+    """Not all that is to be settled was there; which, only settling one by one can tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What the caller does once the transaction is committed."""
@@ -132,10 +136,12 @@ class Applied:
     """About how much the log grew: says when to checkpoint."""
 
 
-def apply(connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: int, now_ms: int) -> Applied:
+def apply(
+    connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: int, now_ms: int, one_by_one: bool = False
+) -> Applied:
     """Carry out a batch inside an open transaction, leaving each operation's answer in it.
 
-    May be called again for the same operations after a rollback.
+    May be called again for the same operations after a rollback. Raises SomeGone, unless ``one_by_one``.
     """
     cursor = connection.cursor()
     numbers = Numbers.read(cursor)
@@ -151,7 +157,7 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: 
             operation.answer = cursor.fetchall()
     events: list[bytes] = []
     # First what leaves: its pages are used again by what comes, in the same commit.
-    ended = _settle(cursor, settles, events)
+    ended = _settle(cursor, settles, events, one_by_one=one_by_one)
     written = _append(cursor, appends, events, numbers, owner=owner, now_ms=now_ms)
     if events:
         INSERT_EVENT(cursor, numbers.number(events))
@@ -159,7 +165,9 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: 
     return Applied(ended, written + 2048 * len(batch))
 
 
-def _settle(cursor: sqlite3.Cursor, settles: Sequence[Settle], events: list[bytes]) -> tuple[Path, ...]:
+def _settle(
+    cursor: sqlite3.Cursor, settles: Sequence[Settle], events: list[bytes], *, one_by_one: bool
+) -> tuple[Path, ...]:
     finals: dict[int, list[Settle]] = {}
     ended: dict[int, BodyFile | None] = {}
     for operation in settles:
@@ -180,7 +188,7 @@ def _settle(cursor: sqlite3.Cursor, settles: Sequence[Settle], events: list[byte
         else:
             finals.setdefault(delivery.attempts, []).append(operation)
     for attempts, operations in finals.items():
-        _finish(cursor, operations, attempts)
+        _finish(cursor, operations, attempts, one_by_one=one_by_one)
     for operation in settles:
         if operation.answer:
             events += operation.events
@@ -191,20 +199,19 @@ def _settle(cursor: sqlite3.Cursor, settles: Sequence[Settle], events: list[byte
     return end_messages(cursor, ended)
 
 
-def _finish(cursor: sqlite3.Cursor, operations: Sequence[Settle], attempts: int) -> None:
+def _finish(cursor: sqlite3.Cursor, operations: Sequence[Settle], attempts: int, *, one_by_one: bool) -> None:
     """Remove deliveries that are over; each operation's answer says whether its own was there."""
     rows = [operation.settlement.delivery.row for operation in operations]
-    cursor.execute("SAVEPOINT finish")
-    if len(set(rows)) == len(rows) and _FINISH_MANY(cursor, rows, attempts) == len(rows):
-        for operation in operations:
-            operation.answer = True
-    else:
-        # Somebody dropped one meanwhile: which one is worth finding out only then.
-        cursor.execute("ROLLBACK TO finish")
+    if one_by_one:
         for operation, row in zip(operations, rows, strict=True):
             cursor.execute(FINISH, (row, attempts))
             operation.answer = cursor.rowcount == 1
-    cursor.execute("RELEASE finish")
+        return
+    # Seldom has somebody dropped one meanwhile: no savepoint is paid for that, the whole batch is done again.
+    if len(set(rows)) != len(rows) or _FINISH_MANY(cursor, rows, attempts) != len(rows):
+        raise SomeGone
+    for operation in operations:
+        operation.answer = True
 
 
 def end_messages(cursor: sqlite3.Cursor, ended: dict[int, BodyFile | None]) -> tuple[Path, ...]:

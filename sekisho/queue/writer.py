@@ -26,7 +26,7 @@ from typing import Final
 import structlog
 
 from sekisho.ports.clock import Clock
-from sekisho.queue import transaction
+from sekisho.queue import syscalls, transaction
 from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError, Turn
@@ -75,7 +75,7 @@ class Writer:
         lock_wait_s: float = 10.0,
     ) -> None:
         self._layout = layout
-        self._suspect = os.fspath(layout.suspect)
+        self._suspect = os.fsencode(layout.suspect)
         self._owner = owner
         self._clock = clock
         self._answer = answer
@@ -201,13 +201,18 @@ class Writer:
         """Commit a batch or leave no trace of it."""
         connection = self._connection
         with self._turn:
-            if os.path.exists(self._suspect):  # noqa: PTH110  # once per batch: a string is cheaper than a Path
+            if syscalls.exists(self._suspect):
                 # Another process saw storage fail: what this one would be told by the same file is worth nothing.
                 raise _SuspectError
             connection.execute("BEGIN IMMEDIATE")
             try:
                 now_ms = self._clock.now_ms()
-                applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms)
+                try:
+                    applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms)
+                except transaction.SomeGone:
+                    connection.execute("ROLLBACK")
+                    connection.execute("BEGIN IMMEDIATE")
+                    applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms, one_by_one=True)
                 if not 0 <= now_ms - self._pruned_ms < _PRUNE_MS:
                     self._pruned_ms = now_ms
                     transaction.prune(connection, now_ms)
