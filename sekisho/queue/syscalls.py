@@ -19,7 +19,10 @@ _access.argtypes = (ctypes.c_char_p, ctypes.c_int)
 
 
 def flock(descriptor: int, operation: int) -> None:
-    """Take or free a lock (flock(2)), with LOCK_NB or LOCK_UN in ``operation``; raises OSError (BlockingIOError when it is held)."""
+    """Take or free a lock; ``operation`` has LOCK_NB, or is LOCK_UN.
+
+    Raises OSError; BlockingIOError when another description holds it.
+    """
     if _flock(descriptor, operation) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
