@@ -14,7 +14,7 @@ from sekisho.delivery.verdict import Temporary, one_line
 from sekisho.ports.clock import Clock
 from sekisho.ports.dns import Addresses, Exchanger, Exchangers, MailDns, NoRecords, NoSuchName, TryLater
 from sekisho.ports.dnscache import FAILURE_TTL_S, AnswerCache
-from sekisho.queue.model import Bounced, BounceType
+from sekisho.queue.model import Bounced, BounceType, Classification
 
 ADDRESSES_MAX: Final = 24
 """Addresses kept per host: twice what one delivery tries."""
@@ -165,7 +165,8 @@ def _nothing(site: Site, found: Sequence[tuple[MxHost, _Host]]) -> NoMail:
 
 
 def _bounced(text: str, kind: BounceType, status: str = "") -> NoMail:
-    return NoMail(Bounced(one_line(text), kind, status or text.partition(" ")[0]))
+    about = Classification.INVALID_ADDRESS if kind is BounceType.BOUNCE else Classification.TECHNICAL
+    return NoMail(Bounced(one_line(text), kind, status or text.partition(" ")[0], classification=about))
 
 
 def _later(name: str, reason: str) -> NoMail:

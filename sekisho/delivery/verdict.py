@@ -74,7 +74,7 @@ def of_failure(failure: Failure, remote: Remote) -> Temporary:
     return Temporary(one_line(failure.text), status, remote, reading.classification)
 
 
-NO_ROUTE = Temporary("4.4.4 no route for this recipient's domain", "4.4.4", classification=Classification.TECHNICAL)
+NO_ROUTE = Temporary("4.4.4 no route for this recipient's domain", "4.4.4")
 
 
 def one_line(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pwd
 import shutil
 import signal
@@ -120,11 +121,20 @@ class Postfix:
     def _end(self) -> None:
         process = self._process
         if process is not None:
-            # Its daemons end with it: each holds the end of a pipe.
+            # The master sends its daemons, which are in its group, the same signal.
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            if process.poll() is None:
-                process.kill()
-                process.wait(10)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+            eventually(lambda: not group_alive(process.pid), "the daemons' end")
         shutil.rmtree(self.folder)
+
+
+def group_alive(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
