@@ -20,6 +20,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from sekisho.db import Postgres, parse_postgres
+from tests.fakes.tcpproxy import TcpProxy
 
 URL_VARIABLE: Final = "SEKISHO_TEST_POSTGRESQL"
 """postgresql://… of a server on which databases may be made."""
@@ -71,6 +72,15 @@ class Postgresql:
 def session_of(place: Postgres) -> psycopg.Connection:
     """Connect without any of the product's own bounds."""
     return psycopg.connect(make_conninfo("", **place.parameters()), autocommit=True)
+
+
+@contextlib.contextmanager
+def behind_a_proxy(place: Postgres) -> Iterator[tuple[TcpProxy, Postgres]]:
+    """The same database as one reached over TCP, with a way to cut it off."""
+    host, port = place.hosts[0], place.ports[0] or "5432"
+    target = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
+    with TcpProxy(target) as proxy:
+        yield proxy, replace(place, hosts=("127.0.0.1",), ports=(str(proxy.port),))
 
 
 @contextlib.contextmanager
