@@ -1,15 +1,16 @@
 """Where the spool holds more than memory does, and when to look there: bookkeeping, no I/O and no clock.
 
-Nothing here is needed for safety: it is rebuilt from the spool's own sums at any time. It is bounded by the number of
+Nothing here is needed for safety: it is rebuilt from the spool at any time. It is bounded by the number of
 destinations, not of deliveries: due times are kept in buckets that are as coarse as the wait is long.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
-from sekisho.queue.spool import DestinationDue
+from sekisho.queue.spool import DestinationDue, Found
 
 _FINENESS = 5
 """A bucket is at most 1/16 of the wait: a retry comes that much late at most, and a destination has few buckets."""
@@ -19,12 +20,11 @@ class Backlog:
     """Destinations to read now, in rotation, and destinations to read later."""
 
     def __init__(self) -> None:
-        self._wanting: dict[str, None] = {}
+        self._wanting: OrderedDict[str, None] = OrderedDict()
         self._heap: list[tuple[int, str]] = []
         self._buckets: set[tuple[int, str]] = set()
-        self._opaque: set[str] = set()
-        self._reading: str | None = None
-        self._came_meanwhile = False
+        self._came: set[str] | None = None
+        """What became due since a read began; None while there is no read."""
 
     def is_wanting(self, destination: str) -> bool:
         """Something due there is in the spool and not in memory."""
@@ -36,11 +36,6 @@ class Backlog:
         return len(self._wanting)
 
     @property
-    def first(self) -> str:
-        """The one to be read next; only while ``wanting``."""
-        return next(iter(self._wanting))
-
-    @property
     def next_ms(self) -> int | None:
         """When the next bucket is due."""
         return self._heap[0][0] if self._heap else None
@@ -48,12 +43,8 @@ class Backlog:
     def now(self, destination: str) -> None:
         """Something there is due."""
         self._wanting.setdefault(destination)
-        if destination == self._reading:
-            self._came_meanwhile = True
-
-    def reading(self, destination: str) -> None:
-        """A read begins: what becomes due from here on may not be in its answer."""
-        self._reading, self._came_meanwhile = destination, False
+        if self._came is not None:
+            self._came.add(destination)
 
     def later(self, destination: str, due_ms: int, now_ms: int) -> None:
         """Something there is due at ``due_ms``."""
@@ -73,36 +64,32 @@ class Backlog:
             self._buckets.discard(bucket)
             self.now(bucket[1])
 
-    def turned(self, destination: str) -> None:
-        """It was read and may have more: to the end of the rotation."""
-        if destination in self._wanting:
-            del self._wanting[destination]
-            self._wanting[destination] = None
+    def rotate(self) -> str:
+        """Give the next destination, which goes to the end of the rotation; only while ``wanting``."""
+        destination = next(iter(self._wanting))
+        self._wanting.move_to_end(destination)
+        return destination
 
-    def drained(self, destination: str) -> bool:
-        """Nothing due was found there. True: there may be more later of which nothing is known; sum up again."""
-        if destination == self._reading and self._came_meanwhile:
-            # Something came while the answer was on its way, and left to the spool: read once more.
-            self._came_meanwhile = False
-            self.turned(destination)
-            return False
-        self._wanting.pop(destination, None)
-        if destination in self._opaque:
-            self._opaque.discard(destination)
-            return True
-        return False
+    def reading(self) -> None:
+        """A read begins: what becomes due from here on may not be in its answer."""
+        self._came = set()
 
-    def learn(self, sums: Iterable[DestinationDue], now_ms: int) -> None:
-        """Take the spool's sums in.
+    def unread(self, destinations: Sequence[str]) -> None:
+        """The answer does not speak of these: they are still first."""
+        for name in reversed(destinations):
+            if name in self._wanting:
+                self._wanting.move_to_end(name, last=False)
 
-        What is due may be in memory already: a read that finds nothing new says so. What is due later never is, so its
-        time is kept apart: it must not hide behind that of something in memory.
-        """
-        self._opaque.clear()
-        for due in sums:
-            if due.next_ms <= now_ms:
-                self.now(due.destination)
-            if due.later_ms is not None:
-                self.later(due.destination, due.later_ms, now_ms)
-                if due.count > 1:
-                    self._opaque.add(due.destination)
+    def read(self, found: Iterable[Found], now_ms: int) -> None:
+        """Take in what a read says."""
+        came, self._came = self._came or set(), None
+        for each in found:
+            if not each.has_more and each.destination not in came:
+                self._wanting.pop(each.destination, None)
+            if each.later_ms is not None:
+                self.later(each.destination, each.later_ms, now_ms)
+
+    def learn(self, due: Iterable[DestinationDue], now_ms: int) -> None:
+        """Take in the spool's list. What is due may be in memory already: a read that finds nothing new says so."""
+        for each in due:
+            self.later(each.destination, each.next_ms, now_ms)

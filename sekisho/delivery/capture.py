@@ -192,6 +192,9 @@ class CaptureOutlet:
             self._writing = True
             self._tasks.spawn(self._write_all(), "capture")
 
+    def hurry(self) -> None:
+        """There are no pauses here."""
+
     def retire(self) -> None:
         """A running batch ends by itself."""
 
@@ -200,6 +203,10 @@ class CaptureOutlet:
 
     def sweep(self, now: float) -> None:
         """Nothing here takes long."""
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.busy
 
     @property
     def is_over(self) -> bool:

@@ -1,14 +1,24 @@
 """One lane's queue: destinations in rotation, prepared some way ahead of the outlet.
 
-Preparing (signing above all) runs in threads, so the feed keeps a bounded number of jobs in preparation or prepared;
-an outlet pulls the next prepared one whenever it is free. Everything here happens on the loop.
+Preparing (signing above all) runs in other processes, so the feed keeps a bounded number of jobs in preparation or
+prepared; an outlet pulls the next prepared one whenever it is free. Everything here happens on the loop.
+
+The next hop as a whole may be out of reach. The outlet says so and the feed is *shut*: what has not been tried before
+is deferred with the reason, so that its owner hears of it; all else leaves memory and waits in the spool, unwritten.
+When the outlet would try again, it *probes*: a single job is let through. Then it is *reopened*, or shut again::
+
+    OPEN ──shut──▶ SHUT ──probe──▶ PROBING ──reopened──▶ OPEN
+                     ▲                │
+                     └──────shut──────┘
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -16,16 +26,18 @@ import structlog
 
 from sekisho.delivery.job import Job
 from sekisho.delivery.ledger import Ledger
+from sekisho.delivery.quarantine import Quarantine
+from sekisho.delivery.shaping import Bucket
 from sekisho.delivery.verdict import Temporary, Verdict, one_line
 from sekisho.preparation.model import NotNow, Prepared, Preparer, Ready
-from sekisho.queue.model import Delivery, Dropped
+from sekisho.queue.model import Bounced, Delivery, Dropped, Message
 from sekisho.queue.spool import HeldSenders
 
 _log = structlog.get_logger(__name__)
 
 
 REFUSED_AT_ONCE = 100
-"""A host that goes down defers thousands at a stroke; sessions are served in between."""
+"""A host that goes down turns thousands away at a stroke; sessions are served in between."""
 
 
 class Outlet(Protocol):
@@ -34,9 +46,16 @@ class Outlet(Protocol):
     def wake(self) -> None:
         """Prepared jobs are waiting: pull them."""
 
+    def hurry(self) -> None:
+        """Somebody asks for a try now: end a pause, with ``probe``."""
+
     @property
     def busy(self) -> int:
         """Jobs pulled and not yet concluded or given back."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is open, nothing is being opened, there is no pause to remember: the lane can be forgotten."""
 
     @property
     def is_over(self) -> bool:
@@ -55,6 +74,36 @@ class Outlet(Protocol):
 Conclude = Callable[[Delivery, Verdict | Dropped], None]
 
 
+class Keeper(Protocol):
+    """Whom a feed tells what concerns more than its own jobs."""
+
+    def room(self) -> None:
+        """Deliveries left memory without a settlement."""
+
+    def shut(self, verdict: Temporary | Bounced, until: float) -> None:
+        """Nothing is tried before loop time ``until``."""
+
+    def probing(self) -> None:
+        """One job would be let through."""
+
+    def reopened(self) -> None:
+        """Everything may come again."""
+
+    def parked_at(self, destination: str) -> None:
+        """Deliveries of this destination wait in the spool although they are due, or were deferred unheard."""
+
+    def must_wait(self, delivery: Delivery) -> bool:
+        """Whether a due delivery that was tried before stays unwritten in the spool while the feed is shut."""
+
+
+class Gate(enum.Enum):
+    """What is let through; the module's picture has the arrows."""
+
+    OPEN = enum.auto()
+    PROBING = enum.auto()
+    SHUT = enum.auto()
+
+
 class Feed:
     """The waiting jobs of one lane."""
 
@@ -63,32 +112,64 @@ class Feed:
         preparer: Preparer,
         ledger: Ledger,
         conclude: Conclude,
-        holds: Callable[[], HeldSenders],
-        read_ahead: int = 64,
         *,
-        on_room: Callable[[], None] = lambda: None,
+        holds: Callable[[], HeldSenders],
+        read_ahead: int,
+        keeper: Keeper,
+        quarantine: Quarantine,
+        per_second: float | None = None,
     ) -> None:
-        """``on_room`` is called when deliveries leave memory without a settlement."""
+        """``per_second``: how many deliveries may be pulled; None = any number."""
         self._preparer = preparer
         self._ledger = ledger
         self._conclude = conclude
         self._holds = holds
         self._read_ahead = read_ahead
-        self._on_room = on_room
+        self._keeper = keeper
+        self._quarantine = quarantine
+        self._loop = asyncio.get_running_loop()
+        self._bucket = None if per_second is None else Bucket(per_second, self._loop.time())
         self._queues: dict[str, deque[Job]] = {}
         self._rotation: deque[str] = deque()
         self._preparing = 0
         self._prepared: deque[Job] = deque()
-        self._unavailable: Temporary | None = None
-        self._afterwards: Temporary | None = None
+        self._gate = Gate.OPEN
+        self._reason: Temporary | Bounced | None = None
+        """Why it is shut, for what waits; None while OPEN."""
+        self._afterwards: Temporary | Bounced | None = None
+        """The same, for what comes later."""
+        self._turning_away = False
+        self._probe_came = False
+        self._probe_timer: asyncio.TimerHandle | None = None
+        self._token_timer: asyncio.TimerHandle | None = None
         self._elsewhere: Callable[[Job], None] | None = None
         self._stopped = False
         self.outlet: Outlet | None = None
 
     @property
+    def gate(self) -> Gate:
+        return self._gate
+
+    @property
     def prepared(self) -> int:
         """Jobs that could be pulled now."""
+        if self._bucket is not None and self._bucket.wait_s(self._loop.time()):
+            return 0
         return len(self._prepared)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits and nothing is being prepared."""
+        return not (self._rotation or self._preparing or self._prepared)
+
+    @property
+    def wants_probe(self) -> bool:
+        """A job is wanted to find out with whether the next hop is back."""
+        return self._gate is Gate.PROBING and self.is_empty and not self._pulled
+
+    @property
+    def _pulled(self) -> int:
+        return self.outlet.busy if self.outlet is not None else 0
 
     def put(self, job: Job) -> None:
         """Queue an admitted job."""
@@ -99,19 +180,26 @@ class Feed:
             self._rotation.append(destination)
         else:
             queue.append(job)
-        self._prepare_ahead()
+        self._probe_came = True
+        self._advance()
 
     def pull(self) -> Job | None:
-        """Give the next job, its attempt beginning now; None when nothing is ready."""
+        """Give the next job, its attempt beginning now; None when nothing is ready, or the rate is used up."""
         found: Job | None = None
-        while self._prepared and not self._stopped:
-            job = self._prepared.popleft()
-            # What was held or dropped while it waited here is not attempted.
-            if self._may_start(job):
-                job.started = True
-                found = job
-                break
-        self._prepare_ahead()
+        bucket = self._bucket
+        if bucket is None or not bucket.wait_s(self._loop.time()):
+            while self._prepared and not self._stopped:
+                job = self._prepared.popleft()
+                # What was held or dropped while it waited here is not attempted.
+                if self._may_start(job):
+                    job.started = True
+                    found = job
+                    break
+        if bucket is not None:
+            if found is not None:
+                bucket.take(len(found.deliveries), self._loop.time())
+            self._rouse_later()
+        self._advance()
         return found
 
     def give_back(self, job: Job) -> None:
@@ -124,23 +212,19 @@ class Feed:
         if job.deliveries:
             self._offer(job, first=True)
         else:
-            self._on_room()
+            self._keeper.room()
 
-    def shut(self, verdict: Temporary, afterwards: Temporary) -> None:
-        """The lane's host can't be reached: what waits is deferred for this reason, what comes for the other."""
-        self._unavailable = verdict
-        self._afterwards = afterwards
-        while self._prepared:
-            self._refuse(self._prepared.popleft(), verdict)
-        self._prepare_ahead()
-
-    def reopen(self) -> None:
-        """Let jobs through again."""
-        self._unavailable = self._afterwards = None
+    def use_rate(self, per_second: float | None) -> None:
+        """Follow another rate from now on."""
+        self._bucket = None if per_second is None else Bucket(per_second, self._loop.time())
+        self._rouse()
 
     def stop(self) -> None:
         """Give out nothing more; what waits stays in the spool."""
         self._stopped = True
+        for timer in (self._probe_timer, self._token_timer):
+            if timer is not None:
+                timer.cancel()
 
     def take_all(self) -> list[Job]:
         """Take out everything that waits; what is in preparation stays."""
@@ -156,24 +240,102 @@ class Feed:
         for job in self.take_all():
             elsewhere(job)
 
+    # The next hop as a whole.
+
+    def shut(self, verdict: Temporary | Bounced, until: float) -> None:
+        """It can't be reached, or there is nothing to reach; no job is pulled before loop time ``until``."""
+        if self._elsewhere is not None or self._stopped:
+            return
+        self._close(verdict)
+        self._keeper.shut(verdict, until)
+        self._advance()
+
+    def remember(self, verdict: Temporary, until: float) -> None:
+        """Another process found it so before: do not ask again before ``until``."""
+        self._close(verdict)
+        self._reason = self._afterwards
+        self._probe_timer = self._loop.call_at(until, self.probe)
+
+    def probe(self) -> None:
+        """The outlet would try one job now."""
+        self._cancel_probe()
+        if self._gate is Gate.SHUT and not self._stopped:
+            self._gate = Gate.PROBING
+            self._probe_came = False
+            self._keeper.probing()
+            self._advance()
+
+    def reopened(self) -> None:
+        """A connection is open: everything may flow."""
+        if self._gate is Gate.OPEN:
+            return
+        self._cancel_probe()
+        self._gate = Gate.OPEN
+        self._reason = self._afterwards = None
+        self._keeper.reopened()
+        self._advance()
+
+    def hurry(self) -> None:
+        """An operator wants a try now."""
+        if self._probe_timer is not None:
+            self.probe()
+        elif self.outlet is not None:
+            self.outlet.hurry()
+
+    def _close(self, verdict: Temporary | Bounced) -> None:
+        self._cancel_probe()
+        self._gate = Gate.SHUT
+        self._reason = verdict
+        self._afterwards = replace(verdict, reply=one_line(f"{verdict.reply} (not asked again yet)"))
+
+    def _cancel_probe(self) -> None:
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+            self._probe_timer = None
+
     # Preparing.
 
-    def _prepare_ahead(self) -> None:
-        refused = 0
-        while not self._stopped and self._preparing + len(self._prepared) < self._read_ahead:
-            if refused == REFUSED_AT_ONCE:
-                asyncio.get_running_loop().call_soon(self._prepare_ahead)
-                return
+    def _advance(self) -> None:
+        if self._stopped:
+            return
+        match self._gate:
+            case Gate.OPEN:
+                self._prepare_up_to(self._read_ahead)
+            case Gate.PROBING:
+                if not self._pulled:
+                    self._prepare_up_to(1)
+                if self._probe_came and self.wants_probe:
+                    # It was held, or dropped, or could not be prepared: it says nothing about the next hop.
+                    self._probe_came = False
+                    self._keeper.probing()
+            case Gate.SHUT:
+                self._turn_away()
+
+    def _prepare_up_to(self, ahead: int) -> None:
+        while self._preparing + len(self._prepared) < ahead:
             job = self._next()
             if job is None:
-                self._unavailable = self._afterwards
                 return
             if self._may_start(job):
-                if self._unavailable is not None:
-                    self._refuse(job, self._unavailable)
-                    refused += 1
-                else:
-                    self._prepare(job)
+                self._prepare(job)
+
+    def _turn_away(self) -> None:
+        """Nothing that waits can go: a few at a time, so that others get their turn on the loop."""
+        if self._turning_away:
+            return
+        for _ in range(REFUSED_AT_ONCE):
+            job = self._prepared.popleft() if self._prepared else self._next()
+            if job is None:
+                self._reason = self._afterwards
+                return
+            if self._may_start(job):
+                self._refuse(job)
+        self._turning_away = True
+        self._loop.call_soon(self._turn_more_away)
+
+    def _turn_more_away(self) -> None:
+        self._turning_away = False
+        self._advance()
 
     def _next(self) -> Job | None:
         """One destination after the other: a long queue for one never stands in front of others."""
@@ -191,12 +353,18 @@ class Feed:
 
     def _prepare(self, job: Job) -> None:
         self._preparing += 1
-        waiting = _Preparation(job, len(job.deliveries))
+        if job.is_suspect:
+            self._quarantine.enter(partial(self._begin, job, is_suspect=True))
+        else:
+            self._begin(job, is_suspect=False)
+
+    def _begin(self, job: Job, *, is_suspect: bool) -> None:
+        waiting = _Preparation(job, len(job.deliveries), is_suspect=is_suspect)
         for position, delivery in enumerate(job.deliveries):
             try:
                 future = self._preparer.prepare(delivery)
             except Exception as fault:  # noqa: BLE001  # ours, and this message's alone: the lane goes on
-                future = asyncio.get_running_loop().create_future()
+                future = self._loop.create_future()
                 future.set_exception(fault)
             if future.done():
                 self._prepared_one(waiting, position, future)
@@ -205,7 +373,7 @@ class Feed:
 
     def _prepared_late(self, waiting: _Preparation, position: int, future: asyncio.Future[Prepared]) -> None:
         self._prepared_one(waiting, position, future)
-        self._prepare_ahead()
+        self._advance()
 
     def _prepared_one(self, waiting: _Preparation, position: int, future: asyncio.Future[Prepared]) -> None:
         waiting.results[position] = _result(future)
@@ -213,13 +381,16 @@ class Feed:
         if waiting.missing:
             return
         self._preparing -= 1
-        if self._stopped:
-            return
+        if waiting.is_suspect:
+            # Not at once: what comes next may be ready at once too, and so on, ever deeper.
+            self._loop.call_soon(self._quarantine.left)
         job = waiting.job
         for delivery, result in zip(job.deliveries, waiting.results, strict=True):
             match result:
                 case Ready():
                     job.ready = result
+                case Temporary():
+                    self._conclude_waiting(job, delivery, result)
                 case NotNow(reason=reason):
                     self._conclude_waiting(job, delivery, Temporary(one_line(f"4.3.0 {reason}"), "4.3.0"))
                 case Dropped():
@@ -231,39 +402,51 @@ class Feed:
             for delivery, result in zip(job.deliveries, waiting.results, strict=True)
             if isinstance(result, Ready)
         )
-        if job.deliveries:
+        if job.deliveries and not self._stopped:
             self._offer(job)
 
     def _offer(self, job: Job, *, first: bool = False) -> None:
         if self._elsewhere is not None:
             self._elsewhere(job)
-        elif self._unavailable is not None:
-            self._refuse(job, self._unavailable)
+            return
+        if first:
+            self._prepared.appendleft(job)
         else:
-            if first:
-                self._prepared.appendleft(job)
-            else:
-                self._prepared.append(job)
-            if self.outlet is not None:
-                self.outlet.wake()
+            self._prepared.append(job)
+        if self._gate is Gate.SHUT:
+            self._turn_away()
+        else:
+            self._rouse()
+
+    # Waking the outlet, no faster than the rate allows.
+
+    def _rouse(self) -> None:
+        if self.outlet is not None and self.prepared:
+            self.outlet.wake()
+        else:
+            self._rouse_later()
+
+    def _rouse_later(self) -> None:
+        if self._bucket is None or not self._prepared or self._token_timer is not None or self._stopped:
+            return
+        wait_s = self._bucket.wait_s(self._loop.time())
+        if wait_s:
+            self._token_timer = self._loop.call_later(wait_s, self._token_came)
+
+    def _token_came(self) -> None:
+        self._token_timer = None
+        self._rouse()
 
     # Deciding.
 
     def _may_start(self, job: Job) -> bool:
         """Drop what an operator took away meanwhile; set aside what is held: the spool keeps it."""
         remaining = self._ledger.remaining(job)
-        holds = self._holds()
-        if holds.senders or holds.keys:
-            message = job.deliveries[0].message
-            if (
-                message.key_id in holds.keys
-                or message.account_id in holds.senders
-                or (message.subuser_id is not None and message.subuser_id in holds.senders)
-            ):
-                for delivery in remaining:
-                    self._ledger.release(delivery)
-                self._on_room()
-                return False
+        if is_held(self._holds(), job.deliveries[0].message):
+            for delivery in remaining:
+                self._ledger.release(delivery)
+            self._keeper.room()
+            return False
         job.deliveries = remaining
         return bool(remaining)
 
@@ -271,30 +454,50 @@ class Feed:
         if delivery in self._ledger.remaining(job):
             self._conclude(delivery, verdict)
 
-    def _refuse(self, job: Job, verdict: Temporary) -> None:
-        remaining = self._ledger.remaining(job)
+    def _refuse(self, job: Job) -> None:
+        """Turn one job away: its owner hears why, or has heard and it waits."""
+        verdict = self._reason
+        assert verdict is not None  # noqa: S101  # only while shut
         job.started = True
-        for delivery in remaining:
-            self._conclude(delivery, verdict)
+        destination = job.deliveries[0].recipient.destination
+        for delivery in job.deliveries:
+            if isinstance(verdict, Temporary) and self._keeper.must_wait(delivery):
+                self._ledger.release(delivery)
+            else:
+                self._conclude(delivery, verdict)
+        if isinstance(verdict, Temporary):
+            self._keeper.parked_at(destination)
+
+
+def is_held(holds: HeldSenders, message: Message) -> bool:
+    """Whether this sender's mail is not to be attempted now."""
+    if not holds.senders and not holds.keys:
+        return False
+    return (
+        message.key_id in holds.keys
+        or message.account_id in holds.senders
+        or (message.subuser_id is not None and message.subuser_id in holds.senders)
+    )
 
 
 class _Preparation:
     """A job whose recipients' copies are being prepared."""
 
-    __slots__ = ("job", "missing", "results")
+    __slots__ = ("is_suspect", "job", "missing", "results")
 
-    def __init__(self, job: Job, missing: int) -> None:
+    def __init__(self, job: Job, missing: int, *, is_suspect: bool) -> None:
         self.job = job
         self.missing = missing
-        self.results: list[Prepared | None] = [None] * missing
+        self.is_suspect = is_suspect
+        self.results: list[Prepared | Temporary | None] = [None] * missing
 
 
-def _result(future: asyncio.Future[Prepared]) -> Prepared:
+def _result(future: asyncio.Future[Prepared]) -> Prepared | Temporary:
     if future.cancelled():
         return NotNow("preparation was interrupted")
     error = future.exception()
     if error is not None:
         # A mistake of ours: nothing is sent without knowing what to send.
         _log.error("delivery.preparation_failed", exc_info=error)
-        return NotNow("internal error")
+        return Temporary("4.3.0 internal error", "4.3.0", is_fault=True)
     return future.result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sekisho.delivery.job import Job
+from sekisho.delivery.job import Holding, Job
 from sekisho.queue.model import Delivery
 
 
@@ -20,6 +20,12 @@ class MemoryLimits:
     deliveries: int = 4000
     bytes: int = 64 << 20
 
+
+STALLED_MAX = 256
+"""Deliveries that a lane may hold beyond those it lets go of in MOVES_S: a few times what is prepared ahead."""
+MOVES_S = 2.0
+CROWDED_MAX = 16
+"""The same when memory is three quarters full: what is left is for lanes that move."""
 
 _NOTHING: frozenset[int] = frozenset()
 
@@ -39,14 +45,28 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def room(self, destination: str) -> int:
+    @property
+    def free(self) -> int:
+        """How many more deliveries fit at all."""
+        return 0 if self._bytes >= self._limits.bytes else max(0, self._limits.deliveries - len(self._jobs))
+
+    def room(self, destination: str, holding: Holding | None) -> int:
         """How many more deliveries for this destination may come in.
 
-        A destination may fill half of what is free when it comes, so a flood for one leaves room for all others.
+        A destination may fill half of what is free when it comes, so a flood for one leaves room for all others. And a
+        lane (``holding``; None = not known yet) holds little more than it lets go of, so that a slow host, or ten, do
+        not sit on the memory that others need.
         """
-        if self._bytes >= self._limits.bytes:
-            return 0
-        return max(0, self._limits.deliveries - len(self._jobs) - len(self._rows.get(destination, _NOTHING)))
+        room = self.free - len(self._rows.get(destination, _NOTHING))
+        if holding is not None:
+            stalled = CROWDED_MAX if self._is_crowded else STALLED_MAX
+            need = max(stalled, int(holding.per_second * MOVES_S) + holding.settled)
+            room = min(room, need - holding.count)
+        return max(0, room)
+
+    @property
+    def _is_crowded(self) -> bool:
+        return 4 * len(self._jobs) >= 3 * self._limits.deliveries or 4 * self._bytes >= 3 * self._limits.bytes
 
     def count(self, destination: str) -> int:
         """How many deliveries of one destination are here."""
@@ -58,6 +78,7 @@ class Ledger:
 
     def admit(self, job: Job) -> None:
         self._bytes += job.cost_bytes
+        job.holding.count += len(job.deliveries)
         for delivery in job.deliveries:
             self._jobs[delivery.row] = job
             destination = delivery.recipient.destination
@@ -70,6 +91,9 @@ class Ledger:
     def settling(self, delivery: Delivery) -> None:
         """Its outcome is on the way to disk."""
         self._settling.add(delivery.row)
+        job = self._jobs.get(delivery.row)
+        if job is not None:
+            job.holding.settled += 1
 
     def release(self, delivery: Delivery) -> None:
         """Settled or set aside: the spool alone knows it now."""
@@ -84,6 +108,7 @@ class Ledger:
         if not rows:
             del self._rows[destination]
         job.left -= 1
+        job.holding.count -= 1
         if not job.left:
             self._bytes -= job.cost_bytes
 

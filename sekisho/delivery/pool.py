@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -25,8 +24,9 @@ from sekisho.delivery.dialling import DialError, Dialler, said
 from sekisho.delivery.feed import Conclude, Feed
 from sekisho.delivery.job import Job
 from sekisho.delivery.routes import RouteTls, Target
+from sekisho.delivery.shaping import NextHop
 from sekisho.delivery.tasks import Tasks
-from sekisho.delivery.verdict import Temporary, Verdict, of_failure, one_line
+from sekisho.delivery.verdict import Temporary, Verdict, of_failure
 from sekisho.queue.model import Delivery, Remote
 from sekisho.wire.smtp.client import ClientSession
 from sekisho.wire.smtp.dialogue import Failure, FailureKind, Login, TlsWish
@@ -49,22 +49,24 @@ class Pool(Owner):
 
     def __init__(
         self,
-        target: Target,
+        hop: NextHop,
         feed: Feed,
         conclude: Conclude,
         dialler: Dialler,
         limits: ConnectionLimits,
         *,
         hostname: str,
+        tls: RouteTls,  # noqa: ARG002
         tasks: Tasks,
         on_rest: Callable[[], None],
     ) -> None:
         """``on_rest`` is called whenever a job or a connection is done with."""
-        self._target = target
+        assert isinstance(hop, Target)  # noqa: S101
+        self._target = hop
         self._feed = feed
         self._conclude = conclude
         self._dialler = dialler
-        self._limits = limits
+        self.limits = limits
         self._hostname = hostname
         self._tasks = tasks
         self._on_rest = on_rest
@@ -88,7 +90,7 @@ class Pool(Owner):
         while self._feed.prepared and self._resting:
             self._resting.pop().serve()
         # One connection for each prepared job that nobody is on the way to; the first one shows whether the host is up.
-        limit = self._limits.connections if self._open else 1
+        limit = self.limits.connections if self._open else 1
         while (
             self._feed.prepared > self._dialling
             and len(self._connections) + self._dialling < limit
@@ -97,6 +99,11 @@ class Pool(Owner):
         ):
             self._dialling += 1
             self._tasks.spawn(self._dial(), f"connection to {self._target.host}")
+
+    def hurry(self) -> None:
+        if self._reopening is not None:
+            self._reopening.cancel()
+            self._reopen()
 
     def retire(self) -> None:
         self._retired = True
@@ -119,6 +126,10 @@ class Pool(Owner):
                 if connection in self._resting:
                     self._resting.remove(connection)
                 connection.expire()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._connections and not self._dialling and self._reopening is None
 
     @property
     def is_over(self) -> bool:
@@ -150,6 +161,7 @@ class Pool(Owner):
     def opened(self, connection: Connection) -> None:  # noqa: ARG002
         self._open += 1
         self._pause_s = 0.0
+        self._feed.reopened()
         self._loop.call_soon(self.wake)  # there may be work for more than one
 
     def rested(self, connection: Connection) -> None:
@@ -181,7 +193,7 @@ class Pool(Owner):
     # Opening.
 
     async def _dial(self) -> None:
-        target, limits = self._target, self._limits
+        target, limits = self._target, self.limits
         beside = self._open > 0
         clear = target.tls is RouteTls.OFF or (
             target.tls is RouteTls.OPPORTUNISTIC and self._loop.time() < self._clear_until
@@ -258,7 +270,7 @@ class Pool(Owner):
         self._pause()
         self._fruitless = 0
         _log.warning("delivery.host_down", host=self._target.host, reason=verdict.reply, pause_s=self._pause_s)
-        self._feed.shut(verdict, replace(verdict, reply=one_line(f"{verdict.reply} (not asked again yet)")))
+        self._feed.shut(verdict, self._no_more_until)
 
     def _pause(self) -> None:
         """Open nothing for a while, twice as long as the last time."""
@@ -271,5 +283,5 @@ class Pool(Owner):
     def _reopen(self) -> None:
         self._reopening = None
         self._no_more_until = 0.0
-        self._feed.reopen()
+        self._feed.probe()
         self.wake()

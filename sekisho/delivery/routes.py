@@ -67,12 +67,21 @@ class Routes:
         self._by_pattern: dict[str, list[tuple[int, Route]]] = {}
         for position, route in enumerate(routes):
             self._by_pattern.setdefault(route.domain, []).append((position, route))
+        self._is_personal = any(route.account is not None or route.subuser is not None for route in routes)
         self._answers: dict[tuple[str, AccountId, AccountId | None], Route | None] = {}
 
     @property
     def targets(self) -> frozenset[Target]:
         """Everywhere that these routes lead."""
         return frozenset(route.target for entries in self._by_pattern.values() for _, route in entries)
+
+    def splits(self, domain: str) -> bool:
+        """Tell whether mail for ``domain`` may take different ways, depending on whose it is."""
+        return self._is_personal and any(
+            entry[1].account is not None or entry[1].subuser is not None
+            for pattern in patterns(domain)
+            for entry in self._by_pattern.get(pattern, ())
+        )
 
     def find(self, domain: str, account_id: AccountId, subuser_id: AccountId | None) -> Route | None:
         """Give the first route for mail of this sender to ``domain`` (lower case), or None."""
@@ -88,13 +97,14 @@ class Routes:
     def _search(self, domain: str, account_id: AccountId, subuser_id: AccountId | None) -> Route | None:
         candidates = [
             entry
-            for pattern in _patterns(domain)
+            for pattern in patterns(domain)
             for entry in self._by_pattern.get(pattern, ())
             if entry[1].account in (None, account_id) and entry[1].subuser in (None, subuser_id)
         ]
         return min(candidates, key=lambda entry: entry[0])[1] if candidates else None
 
 
-def _patterns(domain: str) -> list[str]:
+def patterns(domain: str) -> list[str]:
+    """List every pattern that matches a domain or host name, the narrowest first."""
     labels = domain.split(".")
     return [domain, *("*." + ".".join(labels[i:]) for i in range(1, len(labels))), "*"]

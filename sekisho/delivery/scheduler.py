@@ -1,9 +1,9 @@
-"""The scheduler: what is due goes to the lane of its route, and what comes back is settled.
+"""The scheduler: what is due goes to the lane of its next hop, and what comes back is settled.
 
 What was just committed comes in by ``offer`` straight from memory. Memory is bounded (ledger.py); what does not fit
-stays in the spool and is read when there is room, oldest first, in rotation over destinations (backlog.py). What is
-deferred leaves memory and is read again when due. Nothing here polls: settlements, commits, operators and one timer
-for the next due time wake the reader.
+stays in the spool and is read when there is room, oldest first, in rotation over destinations (refill.py). What is
+deferred leaves memory and is read again when due. While a next hop is out of reach (feed.py) what waits for it stays in
+the spool, where people and the next start find out why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,25 +21,29 @@ from sekisho.delivery.attempt import ConnectionLimits
 from sekisho.delivery.backlog import Backlog
 from sekisho.delivery.capture import CaptureOutlet, CaptureStore
 from sekisho.delivery.dialling import Dialler
-from sekisho.delivery.feed import Feed, Outlet
-from sekisho.delivery.job import Job
+from sekisho.delivery.feed import Feed, Gate, Outlet, is_held
+from sekisho.delivery.job import Holding, Job
+from sekisho.delivery.lanes import Lane, Lanes
 from sekisho.delivery.ledger import Ledger, MemoryLimits
+from sekisho.delivery.lookups import Lookups, SiteFinder
 from sekisho.delivery.pool import Pool
+from sekisho.delivery.quarantine import Quarantine
+from sekisho.delivery.refill import Refill
 from sekisho.delivery.routes import Routes, Target
 from sekisho.delivery.settling import Settling
+from sekisho.delivery.shaping import NextHop, Shape, Shaping
+from sekisho.delivery.site import NoMail, Site
 from sekisho.delivery.tasks import Tasks
-from sekisho.delivery.verdict import NO_ROUTE
+from sekisho.delivery.verdict import Temporary, Verdict
 from sekisho.ports.clock import Clock
 from sekisho.preparation.model import Preparer
-from sekisho.queue.model import Deferred, Delivery, Outcome
+from sekisho.queue.model import Bounced, Deferred, Delivery, Outcome
 from sekisho.queue.retry import RetryPolicy
-from sekisho.queue.spool import HeldSenders, Spool
+from sekisho.queue.spool import HeldSenders, OpenHop, ShutHop, Spool
 from sekisho.queue.watch import ChangeKind, SpoolChange
 
 _log = structlog.get_logger(__name__)
 
-READ_MAX = 256
-"""Deliveries read from the spool at once."""
 WAKE_AFTER = 64
 """Settlements after which it is worth while to look whether there is room for more."""
 RECIPIENTS_MAX = 100
@@ -46,25 +51,14 @@ RECIPIENTS_MAX = 100
 SWEEP_S = 1.0
 QUIT_S = 1.0
 """How long a drain waits for hosts to answer QUIT."""
-PAUSE_FIRST_S = 1.0
-PAUSE_MAX_S = 60.0
-"""Between two sums over the spool that nobody asked for, and after a read that failed."""
-TIMER_MAX_S = 60.0
-"""The wall clock may be set: due times are looked at this often at least."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A feed and where it leads."""
-
-    feed: Feed
-    outlet: Outlet
-    shares_sender: bool
-    """The route has ``verp = false``."""
+BLAME_S = 5.0
+"""How long the outcomes of a fault may take to be written before the process ends all the same."""
+_LOOKUP_SHARE = 4
+"""A quarter of memory at most waits for DNS: ten thousand dead domains must not stand before others."""
 
 
 class Scheduler:
-    """Made and used on the loop. ``start``, then ``offer`` and the like, then ``drain``."""
+    """Made and used on the loop. ``start``, then ``offer`` and the like, then ``drain``. Implements ``lanes.Yard``."""
 
     def __init__(
         self,
@@ -76,6 +70,8 @@ class Scheduler:
         routes: Routes,
         holds: Callable[[], HeldSenders],
         retry: RetryPolicy,
+        sites: SiteFinder | None = None,
+        shaping: Shaping | None = None,
         capture: CaptureStore | None = None,
         memory: MemoryLimits | None = None,
         connections: ConnectionLimits | None = None,
@@ -84,34 +80,49 @@ class Scheduler:
         read_ahead: int = 64,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """``capture``: everything ends there, whatever the routes. ``read_ahead``: jobs prepared ahead in each lane."""
+        """``sites``: where mail goes that no route leads anywhere; None = nowhere.
+
+        ``capture``: everything ends there, whatever the routes. ``connections``: their times; how many there are and
+        for how much, ``shaping`` says. ``read_ahead``: jobs prepared ahead in each lane.
+        """
         self._spool = spool
         self._preparer = preparer
         self._clock = clock
         self._hostname = hostname
-        self._routes = routes
         self._holds = holds
         self._connections = connections or ConnectionLimits()
         self._read_ahead = read_ahead
-        self._ledger = Ledger(memory or MemoryLimits())
+        self._memory = memory or MemoryLimits()
+        self._ledger = Ledger(self._memory)
         self._backlog = Backlog()
         self._settling = Settling(
             spool, self._ledger, clock=clock, retry=retry, chance=chance, on_settled=self._settled
         )
         self._dialler = Dialler(source_addresses, extra_ca)
         self._tasks = Tasks()
+        self._quarantine = Quarantine()
         self._loop = asyncio.get_running_loop()
-        self._hungry = asyncio.Event()
-        self._lanes: dict[Target | None, Lane] = {}
+        self._lanes = Lanes(routes, shaping or Shaping(), sites, self._pool_lane)
+        self._lookups = None if sites is None else Lookups(sites, self._tasks, self._looked_up)
+        self._unsent = Holding()
+        """What is concluded without any lane."""
+        self._capture = None if capture is None else self._capture_lane(capture)
+        self._refill = Refill(
+            spool,
+            self._ledger,
+            self._backlog,
+            self._lanes,
+            clock=clock,
+            holds=holds,
+            max_age_ms=round(retry.max_age_s * 1000),
+            room=self._room,
+            admit=self._admit,
+        )
         self._retired: list[Outlet] = []
-        self._capture = capture
-        if capture is not None:
-            self._lanes[None] = self._capture_lane(capture)
-        self._scan_wanted = False
-        self._scan_pause_s = PAUSE_FIRST_S
-        self._scan_timer: asyncio.TimerHandle | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._shut_before: dict[str, ShutHop] = {}
+        """Next hops that another process found out of reach."""
         self._sweeper: asyncio.TimerHandle | None = None
+        self._swept_at = self._loop.time()
         self._since_wake = 0
         self._draining = False
         self._rested = asyncio.Event()
@@ -120,9 +131,16 @@ class Scheduler:
 
     def start(self) -> None:
         """Begin to deliver: first what the spool has."""
-        self._tasks.spawn(self._read_spool(), "spool reader")
+        self._tasks.spawn(self._run(), "spool reader")
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
-        self.rescan()
+
+    async def _run(self) -> None:
+        try:
+            self._shut_before = {each.hop: each for each in await self._spool.shut_hops()}
+        except Exception as error:  # noqa: BLE001  # every host is asked anew, then
+            _log.warning("delivery.shut_hops_unread", error=repr(error))
+        self._refill.list_anew()
+        await self._refill.run()
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Take what was just committed, all of one message; what does not fit is read from the spool later."""
@@ -131,26 +149,27 @@ class Scheduler:
 
     def rescan(self) -> None:
         """The spool may hold more than is known here: adopted, claimed, released, restored."""
-        self._scan_pause_s = PAUSE_FIRST_S
-        self._scan()
+        self._refill.list_anew()
 
     def changed(self, change: SpoolChange) -> None:
         """An operator or another process changed deliveries."""
         if change.kind in (ChangeKind.DROPPED, ChangeKind.HELD):
             self.forget(change.rows)
-        else:
-            self._ledger.reinstate(change.rows)
-            for destination in change.destinations:
-                self._backlog.now(destination)
-            self._hungry.set()
-            if change.kind is ChangeKind.RELEASED:
-                # It may be due later, and held mail has no timer.
-                self.rescan()
+            return
+        self._ledger.reinstate(change.rows)
+        for destination in change.destinations:
+            self._backlog.now(destination)
+        if change.kind is ChangeKind.DUE:
+            self._hurry(change.destinations)
+        self._refill.wake()
+        if change.kind is ChangeKind.RELEASED:
+            # It may be due later, and held mail has no timer.
+            self.rescan()
 
     def forget(self, rows: Iterable[int]) -> None:
         """These rows are no longer to be attempted; those being attempted right now are settled all the same."""
         self._ledger.forget(rows)
-        self._hungry.set()
+        self._refill.wake()
 
     def holds_changed(self) -> None:
         """Senders are held or released: held ones are set aside as they come up, released ones must be found."""
@@ -158,19 +177,29 @@ class Scheduler:
 
     def use_routes(self, routes: Routes) -> None:
         """Reload: what is waiting goes by the new table; connections that no route leads to any more are ended."""
-        self._routes = routes
-        if self._capture is not None or self._draining:
-            return
-        waiting: list[Job] = []
-        for target, lane in tuple(self._lanes.items()):
-            waiting += lane.feed.take_all()
-            if target not in routes.targets:
-                del self._lanes[target]
-                self._retired.append(lane.outlet)
-                lane.feed.divert(self._reroute)
-                lane.outlet.retire()
-        for job in waiting:
-            self._reroute(job)
+        self._use(routes, None)
+
+    def use_shaping(self, shaping: Shaping) -> None:
+        """Reload: other limits from now on, over the same connections."""
+        self._use(None, shaping)
+
+    async def blame_preparing(self) -> None:
+        """A signing process died: what it had counts as a fault of ours, on disk when this returns.
+
+        For the end of a worker: nothing is sent after this. Without it, the message that kills its signer would kill
+        the next one as well, for ever.
+        """
+        self._draining = True
+        for lane in self._all_lanes():
+            lane.feed.stop()
+        # The answers that will not come are known by now; they tell preparation in this turn and the feeds in the next.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(BLAME_S):
+                await self._until(lambda: not self._settling.unwritten)
+        except TimeoutError:
+            _log.warning("delivery.blame_unwritten", unwritten=self._settling.unwritten)
 
     async def drain(self, deadline_s: float) -> None:
         """Start nothing more, finish what is under way, write every outcome; what takes longer is cut off.
@@ -178,10 +207,10 @@ class Scheduler:
         What was cut off stays in the spool as it was and is attempted again after the next start.
         """
         self._draining = True
-        for timer in (self._timer, self._sweeper, self._scan_timer):
-            if timer is not None:
-                timer.cancel()
-        for lane in self._lanes.values():
+        self._refill.stop()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for lane in self._all_lanes():
             lane.feed.stop()
             lane.outlet.retire()
         try:
@@ -210,35 +239,56 @@ class Scheduler:
     def _under_way(self) -> int:
         return sum(outlet.busy for outlet in self._outlets()) + self._settling.unwritten
 
+    def _all_lanes(self) -> list[Lane]:
+        return [*self._lanes] if self._capture is None else [self._capture]
+
     def _outlets(self) -> list[Outlet]:
-        return [*(lane.outlet for lane in self._lanes.values()), *self._retired]
+        return [*(lane.outlet for lane in self._all_lanes()), *self._retired]
 
     # Into lanes.
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         fitting: list[Delivery] = []
+        taken: dict[Lane | None, int] = {}
         for delivery in deliveries:
             if self._ledger.has(delivery):
                 continue  # a read of the spool that began after the commit was faster than whoever offers it
             destination = delivery.recipient.destination
+            way = self._way(delivery)
+            lane = way if isinstance(way, Lane) else None
+            room = min(self._room(destination, lane) - taken.get(lane, 0), self._ledger.free - len(fitting))
             # What is older goes first: while the spool has something due there, the new one waits in the spool too.
-            if self._backlog.is_wanting(destination) or self._ledger.room(destination) <= len(fitting):
+            if self._backlog.is_wanting(destination) or room <= 0:
                 self._backlog.now(destination)
-                self._hungry.set()
+                self._refill.wake()
             else:
                 fitting.append(delivery)
+                taken[lane] = taken.get(lane, 0) + 1
         self._admit(fitting)
 
-    def _admit(self, deliveries: Sequence[Delivery]) -> None:
-        """Form jobs, put them into the ledger and then into their lanes."""
-        formed: list[tuple[Lane | None, list[Delivery]]] = []
+    def _room(self, destination: str, lane: Lane | None) -> int:
+        """How many more deliveries for a destination may come into memory; ``lane`` None = not known."""
+        if lane is not None:
+            return self._ledger.room(destination, lane.holding)
+        room = self._ledger.room(destination, None)
+        if self._lookups is None:
+            return room
+        return min(room, self._memory.deliveries // _LOOKUP_SHARE - self._lookups.holding.count)
+
+    def _way(self, delivery: Delivery, found: Site | NoMail | None = None) -> Lane | NoMail | None:
+        return self._lanes.of(delivery, found) if self._capture is None else self._capture
+
+    def _admit(self, deliveries: Sequence[Delivery], found: Site | NoMail | None = None) -> None:
+        """Form jobs, put them into the ledger and then on their way. ``found``: what a look-up of theirs came to."""
+        formed: list[tuple[Lane | NoMail | None, list[Delivery]]] = []
         batches: dict[tuple[int, bytes, str], list[Delivery]] = {}
         sharers: dict[bytes, int] = {}
         for delivery in deliveries:
             message = delivery.message
-            lane = self._lane(delivery)
-            if lane is not None and lane.shares_sender:
-                key = (id(lane), message.id, delivery.recipient.personal_to)
+            way = self._way(delivery, found)
+            # One that a fault of ours befell travels alone: it must not take others with it.
+            if isinstance(way, Lane) and way.shares_sender and not delivery.faults:
+                key = (id(way), message.id, delivery.recipient.personal_to)
                 batch = batches.get(key)
                 if batch is not None and len(batch) < RECIPIENTS_MAX:
                     batch.append(delivery)
@@ -246,177 +296,194 @@ class Scheduler:
                 batches[key] = batch = [delivery]
             else:
                 batch = [delivery]
-            formed.append((lane, batch))
+            formed.append((way, batch))
             sharers[message.id] = sharers.get(message.id, 0) + 1
-        for lane, batch in formed:
-            job = Job(tuple(batch), sharers[batch[0].message.id])
+        for way, batch in formed:
+            job = Job(tuple(batch), self._holding(way), sharers[batch[0].message.id])
             self._ledger.admit(job)
-            if lane is not None:
-                lane.feed.put(job)
-            else:
-                self._unroutable(job)
+            if isinstance(way, Lane):
+                way.feed.put(job)
+            elif way is not None:
+                self._conclude_unsent(job, way.verdict)
+            elif self._lookups is not None:
+                self._lookups.put(batch[0].recipient.destination, job)
 
-    def _reroute(self, job: Job) -> None:
-        """A job of a lane that is gone: form it anew by the table in force."""
+    def _holding(self, way: Lane | NoMail | None) -> Holding:
+        if isinstance(way, Lane):
+            return way.holding
+        return self._lookups.holding if way is None and self._lookups is not None else self._unsent
+
+    def _looked_up(self, jobs: list[Job], found: Site | NoMail) -> None:
+        for job in jobs:
+            self._reroute(job, found)
+        self._refill.wake()
+
+    def _reroute(self, job: Job, found: Site | NoMail | None = None) -> None:
+        """A job whose way is another now, or known now: form it anew."""
         remaining = self._ledger.remaining(job)
         for delivery in remaining:
             self._ledger.release(delivery)
-        self._admit(remaining)
+        if not self._draining:
+            self._admit(remaining, found)
 
-    def _unroutable(self, job: Job) -> None:
-        # The gate refuses such recipients; the table may have changed since.
+    def _conclude_unsent(self, job: Job, verdict: Verdict) -> None:
+        if is_held(self._holds(), job.deliveries[0].message):
+            for delivery in job.deliveries:
+                self._ledger.release(delivery)
+            return
         job.started = True
         for delivery in job.deliveries:
-            self._settling.conclude(delivery, NO_ROUTE)
+            self._settling.conclude(delivery, verdict)
 
-    def _lane(self, delivery: Delivery) -> Lane | None:
-        if self._capture is not None:
-            return self._lanes[None]
-        message = delivery.message
-        route = self._routes.find(delivery.recipient.destination, message.account_id, message.subuser_id)
-        if route is None:
-            return None
-        lane = self._lanes.get(route.target)
-        if lane is None:
-            lane = self._lanes[route.target] = self._pool_lane(route.target)
-        return lane
+    def _use(self, routes: Routes | None, shaping: Shaping | None) -> None:
+        gone, jobs = self._lanes.use(routes, shaping)
+        if self._capture is not None or self._draining:
+            return
+        if self._lookups is not None:
+            jobs += self._lookups.take_all()
+        for lane in gone:
+            self._end_lane(lane)
+        for job in jobs:
+            self._reroute(job)
 
-    def _feed(self) -> Feed:
+    # Lanes.
+
+    def _new_feed(self, lane: Lane) -> Feed:
         return Feed(
             self._preparer,
             self._ledger,
             self._settling.conclude,
-            self._holds,
-            self._read_ahead,
-            on_room=self._hungry.set,
+            holds=self._holds,
+            read_ahead=self._read_ahead,
+            keeper=lane,
+            quarantine=self._quarantine,
+            per_second=lane.shape.per_second,
         )
 
-    def _pool_lane(self, target: Target) -> Lane:
-        feed = self._feed()
-        outlet = Pool(
-            target,
+    def _pool_lane(self, hop: NextHop, shape: Shape, domain: str) -> Lane:
+        lane = Lane(self, hop, shape, domain)
+        lane.feed = feed = self._new_feed(lane)
+        lane.outlet = feed.outlet = pool = Pool(
+            hop,
             feed,
             self._settling.conclude,
             self._dialler,
-            self._connections,
+            self._limits(shape),
             hostname=self._hostname,
+            tls=hop.tls if isinstance(hop, Target) else shape.tls,
             tasks=self._tasks,
             on_rest=self._rested.set,
         )
-        feed.outlet = outlet
-        return Lane(feed, outlet, shares_sender=not target.verp)
+        lane.reshape = partial(self._reshape, lane, pool)
+        before = self._shut_before.pop(lane.name, None)
+        wait_s = 0.0 if before is None else (before.until_ms - self._clock.now_ms()) / 1000
+        if before is not None and wait_s > 0:
+            lane.is_noted = True
+            feed.remember(Temporary(before.reply, before.status), self._loop.time() + wait_s)
+        return lane
+
+    def _limits(self, shape: Shape) -> ConnectionLimits:
+        return replace(self._connections, connections=shape.connections, deliveries=shape.messages_per_connection)
+
+    def _reshape(self, lane: Lane, pool: Pool, shape: Shape) -> None:
+        pool.limits = self._limits(shape)
+        lane.feed.use_rate(shape.per_second)
 
     def _capture_lane(self, store: CaptureStore) -> Lane:
-        feed = self._feed()
-        feed.outlet = outlet = CaptureOutlet(store, feed, self._settling.conclude, self._clock, self._tasks)
-        return Lane(feed, outlet, shares_sender=False)
+        lane = Lane(self, None, Shape(), "")
+        lane.feed = feed = self._new_feed(lane)
+        lane.outlet = feed.outlet = CaptureOutlet(store, feed, self._settling.conclude, self._clock, self._tasks)
+        return lane
+
+    def _hurry(self, destinations: Sequence[str]) -> None:
+        """An operator wants these tried now, whatever is known of their next hops."""
+        self._shut_before.clear()
+        for lane in self._all_lanes():
+            if lane.feed.gate is Gate.SHUT and not lane.parked.isdisjoint(destinations):
+                lane.feed.hurry()
+
+    def _end_lane(self, lane: Lane) -> None:
+        """Nothing leads there any more."""
+        self._retired.append(lane.outlet)
+        self._unpark(lane)
+        self._note_open(lane)
+        lane.feed.divert(self._reroute)
+        lane.outlet.retire()
+
+    # What lanes say (lanes.Yard).
+
+    def lane_has_room(self) -> None:
+        self._refill.wake()
+
+    def lane_shut(self, lane: Lane, verdict: Temporary | Bounced, until: float) -> None:
+        if isinstance(verdict, Temporary):
+            lane.outage = verdict
+            lane.until_ms = self._clock.now_ms() + max(0, round((until - self._loop.time()) * 1000))
+            self._note_shut(lane)
+        self._refill.wake()
+
+    def lane_looks_again(self, lane: Lane) -> None:
+        for destination in lane.parked:
+            self._backlog.now(destination)
+        self._refill.wake()
+
+    def lane_reopened(self, lane: Lane) -> None:
+        self._unpark(lane)
+        self._note_open(lane)
+
+    def must_wait(self, delivery: Delivery) -> bool:
+        return (
+            delivery.attempts > 0
+            and not self._settling.is_expired(delivery)
+            and not self._lanes.routes.splits(delivery.recipient.destination)
+        )
+
+    def _unpark(self, lane: Lane) -> None:
+        self.lane_looks_again(lane)
+        lane.parked.clear()
+
+    def _note_shut(self, lane: Lane) -> None:
+        fresh = tuple(lane.unnoted)
+        lane.noted |= lane.unnoted
+        lane.unnoted.clear()
+        lane.is_noted = True
+        self._spool.note(ShutHop(lane.name, lane.until_ms, lane.outage.reply, lane.outage.status, fresh))
+
+    def _note_open(self, lane: Lane) -> None:
+        if lane.is_noted:
+            lane.is_noted = False
+            lane.noted.clear()
+            lane.unnoted.clear()
+            self._spool.note(OpenHop(lane.name))
 
     # Out of lanes.
 
     def _settled(self, delivery: Delivery, outcome: Outcome) -> None:
-        if isinstance(outcome, Deferred):
+        if isinstance(outcome, Deferred) and not outcome.is_set_aside:
             self._backlog.later(delivery.recipient.destination, outcome.next_ms, self._clock.now_ms())
-            self._set_timer()
+            self._refill.set_timer()
         if self._draining:
             self._rested.set()
             return
         self._since_wake += 1
         if self._backlog.wanting and (self._since_wake >= WAKE_AFTER or len(self._ledger) < WAKE_AFTER):
             self._since_wake = 0
-            self._hungry.set()
-
-    # From the spool.
-
-    async def _read_spool(self) -> None:
-        pause_s = PAUSE_FIRST_S
-        while not self._draining:
-            await self._hungry.wait()
-            self._hungry.clear()
-            try:
-                await self._read_what_fits()
-                pause_s = PAUSE_FIRST_S
-            except Exception as error:  # noqa: BLE001  # whatever it was, mail in the spool must not be left there
-                _log.error("delivery.read_failed", exc_info=error, pause_s=pause_s)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, PAUSE_MAX_S)
-                self._hungry.set()
-
-    async def _read_what_fits(self) -> None:
-        if self._scan_wanted:
-            self._scan_wanted = False
-            try:
-                sums = await self._spool.destinations(self._clock.now_ms())
-            except BaseException:
-                self._scan_wanted = True
-                raise
-            self._backlog.learn(sums, self._clock.now_ms())
-        self._backlog.ripen(self._clock.now_ms())
-        self._set_timer()
-        while not self._draining and (found := self._choose()) is not None:
-            await self._read(*found)
-
-    def _choose(self) -> tuple[str, int] | None:
-        """Give the next destination in the rotation that there is room for, and how much."""
-        for _ in range(self._backlog.wanting):
-            destination = self._backlog.first
-            room = self._ledger.room(destination)
-            if room <= 0 and not self._ledger.count(destination):
-                return None  # nothing fits at all
-            if room > 0 and self._ledger.count(destination) < READ_MAX:
-                return destination, min(room, READ_MAX)
-            self._backlog.turned(destination)
-        return None
-
-    async def _read(self, destination: str, limit: int) -> None:
-        now_ms = self._clock.now_ms()
-        known = self._ledger.known(destination)
-        # Its turn is over whatever comes of it: a destination that cannot be read must not be all that is tried.
-        self._backlog.turned(destination)
-        self._backlog.reading(destination)
-        found = await self._spool.due(destination, now_ms, limit, known, self._holds())
-        if self._draining:
-            return
-        if not found:
-            if self._backlog.drained(destination):
-                self._scan_later()
-            return
-        # What was offered while the read was under way is here already.
-        self._admit([delivery for delivery in found if not self._ledger.has(delivery)])
-
-    def _scan(self) -> None:
-        if self._scan_timer is not None:
-            self._scan_timer.cancel()
-            self._scan_timer = None
-        self._scan_wanted = True
-        self._hungry.set()
-
-    def _scan_later(self) -> None:
-        if self._scan_timer is None:
-            self._scan_timer = self._loop.call_later(self._scan_pause_s, self._scan)
-            self._scan_pause_s = min(self._scan_pause_s * 2, PAUSE_MAX_S)
-
-    # Timers.
-
-    def _set_timer(self) -> None:
-        next_ms = self._backlog.next_ms
-        if next_ms is None or self._draining:
-            return
-        wait_s = min(max(0.0, (next_ms - self._clock.now_ms()) / 1000), TIMER_MAX_S)
-        when = self._loop.time() + wait_s
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._hungry.set()
+            self._refill.wake()
 
     def _sweep(self) -> None:
         now = self._loop.time()
+        elapsed_s, self._swept_at = max(now - self._swept_at, 0.001), now
         self._settling.refresh()
         for outlet in self._outlets():
             outlet.sweep(now)
         self._retired = [outlet for outlet in self._retired if not outlet.is_over]
+        for lane in self._all_lanes():
+            lane.holding.tick(elapsed_s)
+            if lane.unnoted and lane.feed.gate is Gate.SHUT:
+                self._note_shut(lane)
+        for lane in self._lanes.forget_idle(now):
+            self._end_lane(lane)
+        if self._backlog.wanting:
+            # A slow lane has room again long before so many settlements have come that it would be looked for.
+            self._refill.wake()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)

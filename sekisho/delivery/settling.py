@@ -18,6 +18,8 @@ from sekisho.queue.spool import Settlement, Spool
 
 _log = structlog.get_logger(__name__)
 
+FAULTS_MAX = 5
+"""Attempts in a row that end in a fault of our own, after which a delivery is set aside for somebody to look at."""
 RETRY_SETTLE_S = 1.0
 """Pause before a settlement that could not be written is written again."""
 
@@ -64,7 +66,14 @@ class Settling:
         next_ms = next_attempt(self._retry, attempt, delivery.message.accepted_ms, now_ms, self._chance())
         if next_ms is None:
             return Expired(verdict.reply, verdict.status, verdict.remote, verdict.classification)
-        return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote)
+        if not verdict.is_fault:
+            return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote)
+        faults = delivery.faults + 1
+        return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote, faults, faults >= FAULTS_MAX)
+
+    def is_expired(self, delivery: Delivery) -> bool:
+        """Whether its time is up: the next attempt that does not deliver it is the last."""
+        return self._clock.now_ms() >= delivery.message.accepted_ms + round(self._retry.max_age_s * 1000)
 
     def _write(self, settlement: Settlement) -> None:
         self._spool.settle(settlement).add_done_callback(partial(self._written, settlement))
@@ -87,6 +96,14 @@ class Settling:
                 message=message_id_text(settlement.delivery.message.id),
                 recipient=settlement.delivery.recipient.index,
                 reply=settlement.outcome.reply,
+            )
+        if isinstance(settlement.outcome, Deferred) and settlement.outcome.is_set_aside:
+            _log.error(
+                "delivery.set_aside",
+                message=message_id_text(settlement.delivery.message.id),
+                recipient=settlement.delivery.recipient.index,
+                reason=settlement.outcome.reply,
+                faults=settlement.outcome.faults,
             )
         self.unwritten -= 1
         self._ledger.release(settlement.delivery)

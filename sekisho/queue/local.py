@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,15 +22,15 @@ from sekisho.ids import MessageId
 from sekisho.ports.clock import Clock
 from sekisho.queue import bodies, queries, recovery, schema
 from sekisho.queue.faults import EXIT_SUSPECT, NO_ROOM, Fault, fault_of, mark_suspect
-from sekisho.queue.freshness import Freshness
+from sekisho.queue.freshness import Freshness, Read
 from sekisho.queue.layout import Layout
 from sekisho.queue.model import BodyFile, Delivery, Dropped, NewMessage
 from sekisho.queue.reader import Reader
 from sekisho.queue.records import encode_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.slots import NO_SLOT, Slots
-from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
-from sekisho.queue.transaction import Append, Claim, Operation, Settle
+from sekisho.queue.spool import DestinationDue, Found, HeldSenders, HopState, Settlement, ShutHop, Wanted
+from sekisho.queue.transaction import Append, Claim, Note, Operation, Settle
 from sekisho.queue.watch import ChangeKind, SpoolChange, SpoolSuspectError, Watch
 from sekisho.queue.writer import Writer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
@@ -187,6 +188,11 @@ class LocalSpool:
         self._writer.put(operation)
         return future
 
+    def note(self, state: HopState) -> None:
+        """Write down what became of a next hop; see ``Spool.note``."""
+        with suppress(WriterStoppedError):
+            self._writer.put(Note(state))
+
     def _post(self, call: Callable[..., None], *arguments: object) -> None:
         """Call on the loop, from a thread."""
         try:
@@ -204,6 +210,10 @@ class LocalSpool:
                     self._freshness.settled(settlement.delivery.row)
                 case Claim(answer=claimed, limit=limit):
                     self._claimed(claimed, limit)
+                    continue
+                case Note(error=error):
+                    if error is not None:
+                        _log.warning("spool.note_failed", error=str(error))
                     continue
             _finish(operation)
 
@@ -226,38 +236,34 @@ class LocalSpool:
 
     # Reading
 
-    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
-        """Sum up what this worker owns; see ``Spool.destinations``."""
-        return await self._reader.ask(lambda connection: queries.destinations(connection, self._owned(), now_ms))
+    async def destinations(self, after: str, limit: int) -> Sequence[DestinationDue]:
+        """List what this worker owns; see ``Spool.destinations``."""
+        return await self._reader.ask(
+            lambda connection: queries.destinations(connection, self._owned(), after=after, limit=limit)
+        )
 
-    async def due(
-        self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
-    ) -> Sequence[Delivery]:
+    async def due(self, wanted: Sequence[Wanted], now_ms: int, limit: int, held: HeldSenders) -> Sequence[Found]:
         """Read what is due; see ``Spool.due``.
 
-        May be fewer than ``limit`` although more are due, if they are large; none means that there are none. What is
-        appended while this runs is not in the answer: ``append`` hands it over.
+        Large messages make an answer shorter. What is appended while this runs is not in it: ``append`` hands it over.
         """
-        leave_out = frozenset(known)
-        while True:
-            with self._freshness.reading() as read:
-                found = await self._reader.ask(
-                    partial(
-                        queries.due,
-                        owners=self._owned(),
-                        destination=destination,
-                        now_ms=now_ms,
-                        limit=limit,
-                        known=leave_out,
-                        held=held,
-                        bodies=self._layout.bodies,
-                    )
+        with self._freshness.reading() as read:
+            found = await self._reader.ask(
+                partial(
+                    queries.due,
+                    owners=self._owned(),
+                    wanted=wanted,
+                    now_ms=now_ms,
+                    limit=limit,
+                    held=held,
+                    bodies=self._layout.bodies,
                 )
-                fresh = read.fresh(found)
-            if fresh or not found:
-                return fresh
-            # Others may stand behind what was touched.
-            leave_out |= read.touched
+            )
+            return [_fresh(each, read) for each in found]
+
+    async def shut_hops(self) -> Sequence[ShutHop]:
+        """Read what was noted last; see ``Spool.shut_hops``."""
+        return await self._reader.ask(queries.shut_hops)
 
     def _owned(self) -> tuple[int, ...]:
         return self._slots.owned if self._slots is not None else ()
@@ -293,6 +299,12 @@ class LocalSpool:
         if isinstance(error, SpoolSuspectError | msgspec.DecodeError) or fault_of(error) is Fault.SUSPECT:
             mark_suspect(self._layout, f"{type(error).__name__}: {error}")
             self._die()
+
+
+def _fresh(found: Found, read: Read) -> Found:
+    """Leave out what is not this read's to give; others may stand behind it."""
+    fresh = read.fresh(found.deliveries)
+    return found if len(fresh) == len(found.deliveries) else replace(found, deliveries=fresh, has_more=True)
 
 
 def _check(new: NewMessage, layout: Layout) -> None:

@@ -84,6 +84,8 @@ class Delivery:
     attempts: int
     """Attempts finished so far."""
     due_ms: int
+    faults: int = 0
+    """Attempts that failed through a fault of our own, one after the other."""
 
 
 class BounceType(enum.StrEnum):
@@ -140,6 +142,10 @@ class Deferred:
     status: str = ""
     """Enhanced status code ``4.4.1`` when known."""
     remote: Remote = NOWHERE
+    faults: int = 0
+    """Faults of our own so far, this one included; 0 when this attempt failed for another reason."""
+    is_set_aside: bool = False
+    """That is enough of them: it is not tried again until an operator releases it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _WAL_PAGES: Final = 8000
 _CHANGES_KEPT_MS: Final = 600_000
 """Workers look five times a second; whoever has not looked for ten minutes has nothing in memory."""
 
+_SHUT: Final = "destination IN (SELECT destination FROM shut_destination)"
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -94,21 +95,24 @@ class Operator:
     # Doing
 
     def retry(self, selection: Selection) -> int:
-        """Make deliveries due now; how many were not already. What is held stays held."""
+        """Make deliveries due now; how many had to wait. What is held stays held."""
         now_ms = self._clock.now_ms()
 
         def due(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
             cursor.executemany("UPDATE delivery SET due_ms = ? WHERE row = ?", [(now_ms, row) for row in rows])
+            # Also at a next hop that was found out of reach: the operator may know that it is back.
+            for (hop,) in cursor.execute(f"SELECT DISTINCT hop FROM shut_destination {_of(rows)}").fetchall():
+                transaction.forget_hop(cursor, hop)
 
-        return self._change(selection, f"due_ms > {now_ms}", ChangeKind.DUE, due)
+        return self._change(selection, f"(due_ms > {now_ms} OR {_SHUT})", ChangeKind.DUE, due)
 
     def hold(self, selection: Selection) -> int:
         """Keep deliveries from being attempted until released; how many were not held already."""
-        return self._change(selection, "held = 0", ChangeKind.HELD, _set_held(1))
+        return self._change(selection, "held = 0", ChangeKind.HELD, _hold)
 
     def release(self, selection: Selection) -> int:
-        """Let held deliveries go on, at the time they are due; how many were held."""
-        return self._change(selection, "held = 1", ChangeKind.RELEASED, _set_held(0))
+        """Let go on what was held or set aside, at the time it is due; how many were."""
+        return self._change(selection, "held > 0", ChangeKind.RELEASED, _release)
 
     def drop(self, selection: Selection) -> int:
         """End deliveries as dropped, each with its event; how many."""
@@ -229,8 +233,15 @@ def _must_be_good(layout: Layout) -> None:
         raise SpoolSuspectError
 
 
-def _set_held(held: int) -> Callable[[sqlite3.Cursor, Sequence[int]], None]:
-    def change(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
-        cursor.executemany("UPDATE delivery SET held = ? WHERE row = ?", [(held, row) for row in rows])
+def _hold(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
+    cursor.executemany("UPDATE delivery SET held = 1 WHERE row = ?", [(row,) for row in rows])
 
-    return change
+
+def _release(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
+    # What was set aside has all its tries again.
+    cursor.executemany("UPDATE delivery SET held = 0, faults = 0 WHERE row = ?", [(row,) for row in rows])
+
+
+def _of(rows: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, rows))
+    return f"WHERE destination IN (SELECT destination FROM delivery WHERE row IN ({numbers}))"

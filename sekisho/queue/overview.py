@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sekisho.ids import MessageId
 from sekisho.queue.model import Message
 from sekisho.queue.records import read_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.selection import Selection
+from sekisho.queue.spool import ShutHop
+from sekisho.queue.transaction import SET_ASIDE
 
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
 
@@ -21,11 +24,17 @@ class DestinationStatus:
 
     destination: str
     count: int
+    size_bytes: int
+    """To be sent: a message counts for each recipient."""
     held: int
     """Held by an operator, by id."""
+    set_aside: int
+    """Not tried any more after faults of our own."""
     oldest_ms: int
     next_ms: int | None
-    """None: all of it is held."""
+    """When the first is tried again; None: all of it is held or set aside."""
+    shut: ShutHop | None
+    """The next hop that it waits for."""
     last_reply: str | None
 
 
@@ -44,7 +53,7 @@ class QueuedDelivery:
     due_ms: int
     attempts: int
     held: int
-    """1: by an operator, by id."""
+    """1: by an operator, by id; 2: set aside after faults of our own."""
     reply: str | None
     status: str | None
     tried_ms: int | None
@@ -66,23 +75,74 @@ _QUEUED: Final = (
 )
 
 
+# Both of these read the index alone, in its order; the few groups of each are put together here.
+_SUMS: Final = (
+    "SELECT destination, held, count(*), sum(size), min(accepted_ms), min(due_ms) FROM delivery"
+    " GROUP BY owner, held, destination"
+)
+# SQLite: with max(), the bare column comes from the row that has the maximum.
+_LAST: Final = "SELECT destination, max(tried_ms), row FROM delivery GROUP BY owner, held, destination"
+
+
 def status(connection: sqlite3.Connection) -> tuple[DestinationStatus, ...]:
     """Sum up the queue by destination, the longest first."""
-    replies: dict[str, str] = {
-        destination: reply
-        # SQLite: with max(), the bare column comes from the row that has the maximum.
-        for destination, reply, _ in connection.execute(
-            "SELECT destination, reply, max(tried_ms) FROM delivery WHERE tried_ms IS NOT NULL GROUP BY destination"
-        )
-    }
-    return tuple(
-        DestinationStatus(destination, count, held, oldest_ms, next_ms, replies.get(destination))
-        for destination, count, held, oldest_ms, next_ms in connection.execute(
-            "SELECT destination, count(*) AS deliveries, sum(held), min(accepted_ms),"
-            " min(CASE WHEN held = 0 THEN due_ms END)"
-            " FROM delivery GROUP BY destination ORDER BY deliveries DESC, destination"
-        )
+    last: dict[str, tuple[int, int]] = {}
+    for destination, tried_ms, row in connection.execute(_LAST):
+        if tried_ms is not None:
+            last[destination] = max((tried_ms, row), last.get(destination, (0, 0)))
+    shut = _shut(connection)
+    parts: dict[str, list[_Part]] = {}
+    for destination, *part in connection.execute(_SUMS):
+        parts.setdefault(destination, []).append(_Part(*part))
+    found = [
+        _destination(destination, each, shut.get(destination), _reply(connection, last.get(destination)))
+        for destination, each in parts.items()
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.count, each.destination)))
+
+
+class _Part(NamedTuple):
+    """What one owner has for a destination, held in one way."""
+
+    held: int
+    deliveries: int
+    size_bytes: int
+    oldest_ms: int
+    next_ms: int
+
+
+def _destination(
+    destination: str, parts: Sequence[_Part], shut: ShutHop | None, last_reply: str | None
+) -> DestinationStatus:
+    next_ms = min((part.next_ms for part in parts if not part.held), default=None)
+    if shut is not None and next_ms is not None:
+        next_ms = max(next_ms, shut.until_ms)
+    return DestinationStatus(
+        destination,
+        sum(part.deliveries for part in parts),
+        sum(part.size_bytes for part in parts),
+        sum(part.deliveries for part in parts if part.held == 1),
+        sum(part.deliveries for part in parts if part.held == SET_ASIDE),
+        min(part.oldest_ms for part in parts),
+        next_ms,
+        shut,
+        last_reply,
     )
+
+
+def _reply(connection: sqlite3.Connection, last: tuple[int, int] | None) -> str | None:
+    found = None if last is None else connection.execute("SELECT reply FROM delivery WHERE row = ?", last[1:])
+    row = None if found is None else found.fetchone()
+    return None if row is None else row[0]
+
+
+def _shut(connection: sqlite3.Connection) -> dict[str, ShutHop]:
+    """What each destination waits for; of several next hops, the one that is asked first."""
+    found = connection.execute(
+        "SELECT destination, shut.hop, until_ms, reply, status FROM shut_destination JOIN shut USING (hop)"
+        " ORDER BY until_ms DESC"
+    )
+    return {destination: ShutHop(*columns) for destination, *columns in found}
 
 
 def deliveries(connection: sqlite3.Connection, selection: Selection, limit: int) -> tuple[QueuedDelivery, ...]:

@@ -139,7 +139,7 @@ def _damage(layout: Layout) -> str | None:
         with closing(schema.connect(layout.database)) as connection:
             schema.upgrade(connection)
             schema.read_meta(connection)
-            for table in ("message", "delivery", "outbox", "daily", "rate", "change"):
+            for table in ("message", "delivery", "outbox", "daily", "rate", "change", "shut", "shut_destination"):
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
     except NotASpoolError as error:
         return str(error)

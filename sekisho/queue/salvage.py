@@ -24,7 +24,7 @@ _ROW_MAX: Final = (1 << 63) - 1
 _COLUMNS: Final = {
     "message": "row, id, body_file, body_size, envelope, header, body",
     "delivery": "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address,"
-    " personal_to, reply, status, tried_ms",
+    " personal_to, reply, status, tried_ms, size, faults",
     "outbox": "seq, event",
     "daily": "key, day, count",
     "rate": "key, log, updated_ms",

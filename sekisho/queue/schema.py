@@ -58,7 +58,7 @@ _VERSION_1 = (
     CREATE TABLE delivery (
         row INTEGER PRIMARY KEY,        -- message << 20 | recipient index
         owner INTEGER NOT NULL,         -- slot of the worker it belongs to; 0 = appended by a process without one
-        held INTEGER NOT NULL,          -- 1 = an operator holds it
+        held INTEGER NOT NULL,          -- 1 = an operator holds it, 2 = set aside after faults of our own
         destination TEXT NOT NULL,
         due_ms INTEGER NOT NULL,
         attempts INTEGER NOT NULL,
@@ -95,7 +95,41 @@ _VERSION_1 = (
     """,
 )
 
-_STEPS = (_VERSION_1,)
+_VERSION_2 = (
+    "ALTER TABLE delivery ADD COLUMN size INTEGER NOT NULL DEFAULT 0",  # bytes to be sent: its message's
+    "ALTER TABLE delivery ADD COLUMN faults INTEGER NOT NULL DEFAULT 0",  # attempts that our own fault ended, in a row
+    f"""
+    UPDATE delivery SET size = coalesce((
+        SELECT length(header) + 2 + coalesce(body_size, length(body))
+        FROM message WHERE message.row = delivery.row >> {RECIPIENT_BITS}
+    ), 0)
+    """,
+    # The columns behind due_ms are there to be read with it: what is due and what is queued is known without the rows.
+    "DROP INDEX delivery_due",
+    """
+    CREATE INDEX delivery_due ON delivery
+        (owner, held, destination, due_ms, attempts, accepted_ms, tried_ms, size)
+    """,
+    # Next hops that are out of reach, written once per change: for people, and for the start after this one.
+    """
+    CREATE TABLE shut (
+        hop TEXT PRIMARY KEY,           -- a name for people that is the same at every start
+        until_ms INTEGER NOT NULL,      -- not asked before
+        reply TEXT NOT NULL,            -- why
+        status TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE shut_destination (
+        destination TEXT NOT NULL,      -- mail for it waits for the hop
+        hop TEXT NOT NULL,
+        PRIMARY KEY (destination, hop)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX shut_hop ON shut_destination (hop)",
+)
+
+_STEPS = (_VERSION_1, _VERSION_2)
 """One entry per version: the statements that lead to it from the one before."""
 
 VERSION = len(_STEPS)

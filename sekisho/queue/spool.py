@@ -26,13 +26,58 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class DestinationDue:
-    """One destination with stored deliveries of this worker: how many, and when the first is due."""
+    """One destination with stored deliveries of this worker, and when the first is due."""
 
     destination: str
-    count: int
     next_ms: int
-    later_ms: int | None = None
-    """The first due time that lies ahead; None when all are due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the scheduler would take of one destination."""
+
+    destination: str
+    limit: int
+    known: Collection[int] = ()
+    """Rows to leave out."""
+    tried_after_ms: int | None = None
+    """Leave out what was tried before, unless it was accepted at this time or earlier; None = leave out nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there was."""
+
+    destination: str
+    deliveries: Sequence[Delivery]
+    """Oldest first."""
+    has_more: bool
+    """There may be more that is due."""
+    later_ms: int | None
+    """The first due time that lies ahead, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutHop:
+    """A next hop that is out of reach: what people and the next start are told of it."""
+
+    hop: str
+    until_ms: int
+    """It is not asked before."""
+    reply: str
+    status: str
+    destinations: tuple[str, ...] = ()
+    """Mail for these waits for it; added to those noted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHop:
+    """A next hop that is back."""
+
+    hop: str
+
+
+HopState = ShutHop | OpenHop
 
 
 class Spool(Protocol):
@@ -47,13 +92,23 @@ class Spool(Protocol):
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         """Record an outcome with its events; False when the row was gone (dropped by an operator meanwhile)."""
 
-    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
-        """All destinations with deliveries owned by this worker that are not held by id, as of ``now_ms``."""
+    async def destinations(self, after: str, limit: int) -> Sequence[DestinationDue]:
+        """List destinations with deliveries of this worker that are not held by id, in order of name.
 
-    async def due(
-        self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
-    ) -> Sequence[Delivery]:
-        """Read up to ``limit`` due deliveries, oldest first, leaving out rows in ``known`` and held senders' rows."""
+        The next ones after ``after`` (``""`` = from the first); fewer than ``limit`` = these were the last.
+        """
+
+    async def due(self, wanted: Sequence[Wanted], now_ms: int, limit: int, held: HeldSenders) -> Sequence[Found]:
+        """Read due deliveries, oldest first by destination, leaving out held senders'; about ``limit`` in all.
+
+        Answers for the first one wanted, and for those behind it as long as ``limit`` is not reached.
+        """
+
+    def note(self, state: HopState) -> None:
+        """Write down what became of a next hop, soon: a courtesy to people, nothing depends on it."""
+
+    async def shut_hops(self) -> Sequence[ShutHop]:
+        """Read what was noted last, without the destinations."""
 
 
 @dataclass(frozen=True, slots=True)

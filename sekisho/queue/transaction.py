@@ -18,21 +18,25 @@ from sekisho.queue.caps import Ledger
 from sekisho.queue.model import BodyFile, Deferred, Delivery, NewMessage
 from sekisho.queue.multirow import Insert, WithRows
 from sekisho.queue.schema import RECIPIENT_BITS
-from sekisho.queue.spool import Settlement
+from sekisho.queue.spool import HopState, OpenHop, Settlement
 from sekisho.refusal import Refused
 
 INSERT_MESSAGE: Final = Insert("message", "row, id, body_file, body_size, envelope, header, body")
 INSERT_DELIVERY: Final = Insert(
     "delivery",
-    "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address, personal_to",
-    "?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?",
+    "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address, personal_to, size",
+    "?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?",
 )
 INSERT_EVENT: Final = Insert("outbox", "seq, event")
+SET_ASIDE: Final = 2
+"""``held``: not by an operator, but after faults of our own."""
+_SHUT_KEPT_MS: Final = 86_400_000
+"""Longer than any pause: what was noted so long ago is of a worker that never came to say that the hop was back."""
 FINISH: Final = "DELETE FROM delivery WHERE row = ? AND attempts = ?"
 _FINISH_MANY: Final = WithRows("DELETE FROM delivery WHERE attempts = ? AND row IN ({rows})")
 _DEFER: Final = (
-    "UPDATE delivery SET attempts = attempts + 1, due_ms = ?, reply = ?, status = ?, tried_ms = ?"
-    " WHERE row = ? AND attempts = ?"
+    "UPDATE delivery SET attempts = attempts + 1, due_ms = ?, reply = ?, status = ?, tried_ms = ?, faults = ?,"
+    f" held = CASE WHEN ? THEN {SET_ASIDE} ELSE held END WHERE row = ? AND attempts = ?"
 )
 _END_MESSAGES: Final = WithRows(
     "DELETE FROM message WHERE row IN ({rows})"
@@ -90,7 +94,17 @@ class Claim:
         self.error: Exception | None = None
 
 
-Operation = Append | Settle | Claim
+class Note:
+    """Write down what became of a next hop."""
+
+    __slots__ = ("error", "state")
+
+    def __init__(self, state: HopState) -> None:
+        self.state = state
+        self.error: Exception | None = None
+
+
+Operation = Append | Settle | Claim | Note
 
 
 @dataclass(slots=True)
@@ -155,6 +169,8 @@ def apply(
         elif type(operation) is Claim:
             cursor.execute(_CLAIM, (operation.slot, operation.limit))
             operation.answer = cursor.fetchall()
+        elif type(operation) is Note:
+            _note(cursor, operation.state, now_ms)
     events: list[bytes] = []
     # First what leaves: its pages are used again by what comes, in the same commit.
     ended = _settle(cursor, settles, events, one_by_one=one_by_one)
@@ -180,6 +196,8 @@ def _settle(
                     outcome.reply,
                     outcome.status,
                     operation.settlement.at_ms,
+                    outcome.faults,
+                    outcome.is_set_aside,
                     delivery.row,
                     delivery.attempts,
                 ),
@@ -255,7 +273,7 @@ def _append(
         first = row << RECIPIENT_BITS
         due_ms = message.accepted_ms
         account, sender, key = message.account_id, message.sender_id, message.key_id
-        header, body = message.header, message.body
+        header, body, size_bytes = message.header, message.body, message.size_bytes
         if type(body) is bytes:
             messages.append((row, message.id, None, None, operation.envelope, header, body))
             written += len(header) + len(body)
@@ -269,7 +287,19 @@ def _append(
             address = recipient.address
             destination = address[address.rfind("@") + 1 :]
             deliveries.append(
-                (number, owner, destination, due_ms, account, sender, key, due_ms, address, recipient.personal_to)
+                (
+                    number,
+                    owner,
+                    destination,
+                    due_ms,
+                    account,
+                    sender,
+                    key,
+                    due_ms,
+                    address,
+                    recipient.personal_to,
+                    size_bytes,
+                )
             )
             made.append(Delivery(number, message, recipient, 0, due_ms))
         operation.answer = tuple(made)
@@ -279,6 +309,29 @@ def _append(
     if ledger is not None:
         ledger.write()
     return written + 256 * len(deliveries)
+
+
+def _note(cursor: sqlite3.Cursor, state: HopState, now_ms: int) -> None:
+    if isinstance(state, OpenHop):
+        forget_hop(cursor, state.hop)
+        return
+    old = cursor.execute("SELECT hop FROM shut WHERE until_ms < ?", (now_ms - _SHUT_KEPT_MS,)).fetchall()
+    for (hop,) in old:
+        forget_hop(cursor, hop)
+    cursor.execute(
+        "INSERT OR REPLACE INTO shut (hop, until_ms, reply, status) VALUES (?, ?, ?, ?)",
+        (state.hop, state.until_ms, state.reply, state.status),
+    )
+    cursor.executemany(
+        "INSERT OR IGNORE INTO shut_destination (destination, hop) VALUES (?, ?)",
+        [(destination, state.hop) for destination in state.destinations],
+    )
+
+
+def forget_hop(cursor: sqlite3.Cursor, hop: str) -> None:
+    """A next hop is no longer out of reach, as far as anybody knows."""
+    cursor.execute("DELETE FROM shut_destination WHERE hop = ?", (hop,))
+    cursor.execute("DELETE FROM shut WHERE hop = ?", (hop,))
 
 
 def prune(connection: sqlite3.Connection, now_ms: int) -> None:

@@ -30,7 +30,7 @@ from sekisho.queue import syscalls, transaction
 from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError, Turn
-from sekisho.queue.transaction import Append, Operation, Settle
+from sekisho.queue.transaction import Append, Note, Operation, Settle
 from sekisho.refusal import Reason, Refused
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +43,9 @@ SETTLE_WAIT_S: Final = 0.005
 
 _CHECKPOINT_BYTES: Final = 8 << 20
 """Growth of the log after which it is copied into the database: two syncs per about 500 messages of 10 KiB."""
+
+_PATIENT: Final = frozenset({Settle, Note})
+"""Operations that nobody waits for."""
 
 _PRUNE_MS: Final = 3_600_000
 
@@ -162,7 +165,7 @@ class Writer:
         until = time.monotonic() + SETTLE_WAIT_S
         while first is not None:
             batch.append(first)
-            urgent = urgent or type(first) is not Settle
+            urgent = urgent or type(first) not in _PATIENT
             if len(batch) == BATCH_MAX:
                 return batch
             try:

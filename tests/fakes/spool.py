@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sekisho.ids import AccountId, KeyId, MessageId
@@ -18,7 +18,15 @@ from sekisho.queue.model import (
     Outcome,
     Recipient,
 )
-from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
+from sekisho.queue.spool import (
+    DestinationDue,
+    Found,
+    HeldSenders,
+    HopState,
+    Settlement,
+    ShutHop,
+    Wanted,
+)
 from sekisho.refusal import Refused
 
 
@@ -31,6 +39,10 @@ class MemorySpool:
         self.asked: Counter[str] = Counter()
         self.failing = 0
         """So many settlements fail before one succeeds."""
+        self.aside: set[int] = set()
+        """Rows that were set aside."""
+        self.notes: list[HopState] = []
+        self.shut_before: list[ShutHop] = []
         self._clock = clock or SystemClock()
         self._changed = asyncio.Event()
         self._next_row = 1
@@ -66,50 +78,63 @@ class MemorySpool:
         if known:
             self.settlements.append(settlement)
             match settlement.outcome:
-                case Deferred(next_ms=next_ms):
+                case Deferred(next_ms=next_ms, faults=faults, is_set_aside=is_set_aside):
                     stored = self.rows[row]
-                    self.rows[row] = replace(stored, attempts=stored.attempts + 1, due_ms=next_ms)
+                    self.rows[row] = replace(stored, attempts=stored.attempts + 1, due_ms=next_ms, faults=faults)
+                    if is_set_aside:
+                        self.aside.add(row)
                 case _:
                     del self.rows[row]
         future.set_result(known)
         self._changed.set()
 
-    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
+    async def destinations(self, after: str, limit: int) -> Sequence[DestinationDue]:
         self.asked["destinations"] += 1
         await asyncio.sleep(0)
-        found: dict[str, DestinationDue] = {}
+        found: dict[str, int] = {}
         for delivery in self.rows.values():
             name = delivery.recipient.destination
-            before = found.get(name)
-            later = [delivery.due_ms] if delivery.due_ms > now_ms else []
-            if before is not None and before.later_ms is not None:
-                later.append(before.later_ms)
-            found[name] = DestinationDue(
-                name,
-                1 + (before.count if before else 0),
-                min(delivery.due_ms, before.next_ms) if before else delivery.due_ms,
-                min(later, default=None),
-            )
-        return tuple(found.values())
+            if name > after and delivery.row not in self.aside:
+                found[name] = min(delivery.due_ms, found.get(name, delivery.due_ms))
+        return tuple(DestinationDue(name, found[name]) for name in sorted(found)[:limit])
 
-    async def due(
-        self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
-    ) -> Sequence[Delivery]:
+    async def due(self, wanted: Sequence[Wanted], now_ms: int, limit: int, held: HeldSenders) -> Sequence[Found]:
         self.asked["due"] += 1
         await asyncio.sleep(0)
-        found = sorted(
+        answer: list[Found] = []
+        for each in wanted:
+            if limit <= 0:
+                break
+            answer.append(self._found(each, now_ms, held))
+            limit -= len(answer[-1].deliveries)
+            self.asked["read"] += len(answer[-1].deliveries)
+        return answer
+
+    def _found(self, wanted: Wanted, now_ms: int, held: HeldSenders) -> Found:
+        rows = [
+            d for d in self.rows.values() if d.recipient.destination == wanted.destination and d.row not in self.aside
+        ]
+        tried_after_ms = wanted.tried_after_ms
+        due = sorted(
             (
                 d
-                for d in self.rows.values()
-                if d.recipient.destination == destination
-                and d.due_ms <= now_ms
-                and d.row not in known
+                for d in rows
+                if d.due_ms <= now_ms
+                and d.row not in wanted.known
                 and d.message.key_id not in held.keys
                 and d.message.sender_id not in held.senders
+                and (tried_after_ms is None or d.attempts == 0 or d.message.accepted_ms <= tried_after_ms)
             ),
             key=lambda d: (d.due_ms, d.row),
         )
-        return tuple(found[:limit])
+        later_ms = min((d.due_ms for d in rows if d.due_ms > now_ms), default=None)
+        return Found(wanted.destination, due[: wanted.limit], len(due) > wanted.limit, later_ms)
+
+    def note(self, state: HopState) -> None:
+        self.notes.append(state)
+
+    async def shut_hops(self) -> Sequence[ShutHop]:
+        return self.shut_before
 
     @property
     def outcomes(self) -> list[Outcome]:

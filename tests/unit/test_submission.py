@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sekisho.domains import SigningDomain
 from sekisho.identity import Identity, KeyPolicy, Rate
 from sekisho.ids import AccountId, DomainId, KeyId, message_id_text
 from sekisho.queue.model import BodyFile, Delivery, NewMessage, Recipient
-from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
+from sekisho.queue.spool import DestinationDue, Found, HeldSenders, HopState, Settlement, ShutHop, Wanted
 from sekisho.refusal import Reason, Refused
 from sekisho.submission import INVALID_SMTPAPI, Accepted, Intake, Submission
 from sekisho.wire.mail.address import Mailbox
@@ -44,12 +44,16 @@ class RecordingSpool:
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         raise NotImplementedError
 
-    async def destinations(self, now_ms: int) -> Sequence[DestinationDue]:
+    async def destinations(self, after: str, limit: int) -> Sequence[DestinationDue]:
         raise NotImplementedError
 
-    async def due(
-        self, destination: str, now_ms: int, limit: int, known: Collection[int], held: HeldSenders
-    ) -> Sequence[Delivery]:
+    async def due(self, wanted: Sequence[Wanted], now_ms: int, limit: int, held: HeldSenders) -> Sequence[Found]:
+        raise NotImplementedError
+
+    def note(self, state: HopState) -> None:
+        raise NotImplementedError
+
+    async def shut_hops(self) -> Sequence[ShutHop]:
         raise NotImplementedError
 
 

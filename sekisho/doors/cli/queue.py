@@ -65,8 +65,9 @@ def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOp
     document = {
         "deliveries": sum(each.count for each in found),
         "held": sum(each.held for each in found),
+        "set_aside": sum(each.set_aside for each in found),
         "senders_held": len(held.senders) + len(held.keys),
-        "destinations": [status_document(each) for each in found],
+        "destinations": [status_document(each, now_ms()) for each in found],
     }
     emit(document, as_json, lambda: status_table(found, now_ms()) if found else "The queue is empty.")
 
@@ -155,5 +156,5 @@ def _add(name: str, done: str, text: str, do: Callable[[Operator, Selection], in
 
 _add("retry", "retried", "Try again now, not when the next attempt is due.", Operator.retry)
 _add("hold", "held", "Keep it from going out until released. What comes later is not held.", Operator.hold)
-_add("release", "released", "Let go out what was held with `queue hold`.", Operator.release)
+_add("release", "released", "Let go out what was held with `queue hold`, or set aside after faults.", Operator.release)
 _add("drop", "dropped", "Give it up: it is never sent, and ends in a dropped event.", Operator.drop)

@@ -10,6 +10,7 @@ from sekisho.doors.cli.common import table
 from sekisho.ids import AccountId, message_id_text
 from sekisho.queue.overview import DestinationStatus, QueuedDelivery, QueuedMessage
 from sekisho.queue.spool import HeldSenders
+from sekisho.queue.transaction import SET_ASIDE
 
 Names = Mapping[AccountId, str]
 
@@ -18,7 +19,7 @@ _REPLY_MAX: Final = 60
 
 def _state(delivery: QueuedDelivery, held: HeldSenders) -> str:
     if delivery.held:
-        return "held"
+        return "set aside" if delivery.held == SET_ASIDE else "held"
     if delivery.sender in held.senders:
         return "sender disabled"
     if delivery.key in held.keys:
@@ -26,15 +27,28 @@ def _state(delivery: QueuedDelivery, held: HeldSenders) -> str:
     return "deferred" if delivery.attempts else "queued"
 
 
-def status_document(each: DestinationStatus) -> dict[str, object]:
+def status_document(each: DestinationStatus, now_ms: int) -> dict[str, object]:
     return {
         "destination": each.destination,
         "count": each.count,
+        "size_bytes": each.size_bytes,
         "held": each.held,
+        "set_aside": each.set_aside,
         "oldest": moment(each.oldest_ms),
         "next_try": moment(each.next_ms),
+        "why": _why(each, now_ms),
+        "waits_for": None if each.shut is None else each.shut.hop,
         "last_reply": each.last_reply,
     }
+
+
+def _why(each: DestinationStatus, now_ms: int) -> str:
+    """Say what the next try waits for."""
+    if each.next_ms is None:
+        return "set aside" if not each.held else "held"
+    if each.shut is not None:
+        return f"{each.shut.hop} is out of reach: {each.shut.reply}"
+    return "due" if each.next_ms <= now_ms else "deferred"
 
 
 def delivery_document(each: QueuedDelivery, whose: Names, held: HeldSenders) -> dict[str, object]:
@@ -89,14 +103,17 @@ def status_table(found: Sequence[DestinationStatus], now_ms: int) -> str:
         (
             each.destination,
             each.count,
+            _size(each.size_bytes),
             each.held,
+            each.set_aside,
             _span(now_ms - each.oldest_ms),
-            "held" if each.next_ms is None else _until(each.next_ms, now_ms),
+            "never" if each.next_ms is None else _until(each.next_ms, now_ms),
+            _short(_why(each, now_ms)),
             _short(each.last_reply),
         )
         for each in found
     ]
-    return table(("DESTINATION", "COUNT", "HELD", "OLDEST", "NEXT", "LAST REPLY"), rows)
+    return table(("DESTINATION", "COUNT", "SIZE", "HELD", "ASIDE", "OLDEST", "NEXT", "WHY", "LAST REPLY"), rows)
 
 
 def delivery_table(found: Sequence[QueuedDelivery], whose: Names, held: HeldSenders, now_ms: int) -> str:
@@ -134,6 +151,15 @@ def recipient_table(found: Sequence[QueuedDelivery], held: HeldSenders, now_ms: 
 
 def _short(reply: str | None) -> str | None:
     return reply if reply is None or len(reply) <= _REPLY_MAX else f"{reply[: _REPLY_MAX - 1]}…"
+
+
+def _size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 10_000:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.0f} GiB"
 
 
 def _until(at_ms: int, now: int) -> str:

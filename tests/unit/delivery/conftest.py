@@ -13,6 +13,7 @@ import uvloop
 from sekisho.delivery.attempt import ConnectionLimits
 from sekisho.delivery.routes import Route, Routes, RouteTls, Target
 from sekisho.delivery.scheduler import Scheduler
+from sekisho.delivery.shaping import Shape, Shaping, ShapingRow
 from sekisho.ports.clock import SystemClock
 from sekisho.queue.model import BodyFile, Delivery
 from sekisho.queue.retry import RetryPolicy
@@ -81,6 +82,7 @@ async def relaying(
     preparer: FakePreparer | None = None,
     spool: MemorySpool | None = None,
     limits: ConnectionLimits | None = None,
+    shaping: Shaping | None = None,
     retry: RetryPolicy | None = None,
     extra_ca: Path | None = None,
     drain_s: float = 10,
@@ -89,6 +91,7 @@ async def relaying(
     """Start a scheduler and drain it at the end."""
     spool = spool or MemorySpool()
     preparer = preparer or FakePreparer()
+    limits = limits or ConnectionLimits()
     more: dict[str, Any] = {}
     adjust(more)
     held: list[Relay] = []
@@ -103,6 +106,7 @@ async def relaying(
         connections=limits,
         extra_ca=extra_ca,
         chance=lambda: 0.5,
+        shaping=shaping or Shaping([ShapingRow("", "", Shape(limits.connections, None, limits.deliveries))]),
         **more,
     )
     relay = Relay(spool, preparer, scheduler)

@@ -4,31 +4,58 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.delivery.backlog import Backlog
-from sekisho.queue.spool import DestinationDue
+from sekisho.queue.spool import DestinationDue, Found
 
 NOW = 1_800_000_000_000
 
 
-def order(backlog: Backlog) -> list[str]:
-    found = []
-    while backlog.wanting:
-        found.append(backlog.first)
-        backlog.drained(backlog.first)
-    return found
+def read(backlog: Backlog, *names: str, has_more: bool = False, later_ms: int | None = None) -> None:
+    backlog.reading()
+    backlog.read([Found(name, (), has_more, later_ms) for name in names], NOW)
 
 
 def test_destinations_take_turns() -> None:
     backlog = Backlog()
     for name in ("a", "b", "a", "c"):
         backlog.now(name)
-    backlog.turned("a")
-    assert order(backlog) == ["b", "c", "a"]
+    assert [backlog.rotate() for _ in range(4)] == ["a", "b", "c", "a"]
 
 
-def test_a_destination_that_is_not_wanting_is_not_turned_in() -> None:
+def test_what_an_answer_does_not_speak_of_is_first_again() -> None:
     backlog = Backlog()
-    backlog.turned("a")
+    for name in "abcd":
+        backlog.now(name)
+    asked = [backlog.rotate() for _ in range(3)]
+    backlog.unread([*asked[1:], "gone"])
+    assert [backlog.rotate() for _ in range(4)] == ["b", "c", "d", "a"]
+
+
+def test_what_was_read_to_its_end_is_no_longer_wanted() -> None:
+    backlog = Backlog()
+    backlog.now("a")
+    read(backlog, "a", has_more=True)
+    assert backlog.is_wanting("a")
+    read(backlog, "a", "never asked")
     assert not backlog.wanting
+
+
+def test_what_came_while_a_read_was_under_way_is_read_once_more() -> None:
+    backlog = Backlog()
+    backlog.now("a")
+    backlog.reading()
+    backlog.now("a")
+    backlog.read([Found("a", (), has_more=False, later_ms=None)], NOW)
+    assert backlog.is_wanting("a")
+    read(backlog, "a")
+    assert not backlog.is_wanting("a")
+
+
+def test_a_read_tells_when_more_is_due() -> None:
+    backlog = Backlog()
+    backlog.now("a")
+    read(backlog, "a", later_ms=NOW + 10)
+    assert not backlog.is_wanting("a")
+    assert backlog.next_ms == NOW + 10
 
 
 @given(wait_ms=st.integers(1, 10**9))
@@ -59,20 +86,10 @@ def test_many_retries_of_one_destination_take_few_buckets(waits: list[int]) -> N
     assert len(backlog._heap) <= 20
 
 
-def test_sums_of_the_spool() -> None:
+def test_the_list_of_the_spool() -> None:
     backlog = Backlog()
-    backlog.learn(
-        [
-            DestinationDue("due", 5, NOW - 1),
-            DestinationDue("mixed", 2, NOW - 1, NOW + 1000),
-            DestinationDue("later", 1, NOW + 1000, NOW + 1000),
-        ],
-        NOW,
-    )
+    backlog.learn([DestinationDue("due", NOW - 1), DestinationDue("later", NOW + 1000)], NOW)
+    assert backlog.is_wanting("due")
     assert not backlog.is_wanting("later")
-    assert backlog.drained("due") is False
-    # One due, perhaps in memory, and one due later: its time is known although the first hides it.
-    assert backlog.drained("mixed") is True  # and of a third one nothing would be known: sum up again
     backlog.ripen(NOW + 2000)
-    assert backlog.is_wanting("mixed")
-    assert backlog.drained("later") is False
+    assert backlog.is_wanting("later")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sekisho.ids import AccountId, KeyId, MessageId, new_message_id
+from sekisho.queue.local import LocalSpool
 from sekisho.queue.model import BodyFile, Caps, Delivery, Dropped, Message, NewMessage, Recipient
-from sekisho.queue.spool import HeldSenders, Settlement
+from sekisho.queue.spool import HeldSenders, Settlement, Wanted
 from sekisho.refusal import Refused
 
 NOW_MS = 1_800_000_000_000
@@ -31,6 +32,20 @@ class FakeClock:
 
     def monotonic(self) -> float:
         return self.time_ms / 1000
+
+
+async def due(
+    spool: LocalSpool,
+    destination: str,
+    now_ms: int,
+    limit: int,
+    known: Collection[int] = (),
+    *,
+    held: HeldSenders = NOBODY,
+) -> tuple[Delivery, ...]:
+    """Read what is due of one destination."""
+    (found,) = await spool.due([Wanted(destination, limit, known)], now_ms, limit, held)
+    return tuple(found.deliveries)
 
 
 def encode(settlement: Settlement) -> Sequence[bytes]:

@@ -11,13 +11,13 @@ from sekisho.queue import recovery
 from sekisho.queue.layout import Layout
 from sekisho.queue.local import LocalSpool
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Deferred, Delivered, Message, NewMessage, Recipient
-from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement
+from sekisho.queue.spool import DestinationDue, HeldSenders, Settlement, Wanted
 from sekisho.queue.transaction import Operation
 from sekisho.queue.writer import Answer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
 
 from .conftest import OpenSpool
-from .support import NOBODY, NOW_MS, FakeClock, accepted, encode, events, large_body, make, make_message, rows
+from .support import NOBODY, NOW_MS, FakeClock, accepted, due, encode, events, large_body, make, make_message, rows
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -55,7 +55,7 @@ async def test_a_message_is_stored_and_read_back_as_it_was(open_spool: OpenSpool
         (new.recipients[0], 0, NOW_MS, new.message),
         (new.recipients[1], 0, NOW_MS, new.message),
     ]
-    found = await spool.due("dest.example", NOW_MS, 10, (), NOBODY)
+    found = await due(spool, "dest.example", NOW_MS, 10)
     assert [(each.row, each.recipient, each.attempts, each.due_ms) for each in found] == [
         (each.row, each.recipient, each.attempts, each.due_ms) for each in made
     ]
@@ -81,8 +81,8 @@ async def test_a_deferral_is_kept_with_its_reply_and_comes_back_when_due(open_sp
     (delivery,) = accepted(await spool.append(make()))
     later = Deferred("451 4.3.0 try later", NOW_MS + 60_000, "4.3.0")
     assert await spool.settle(Settlement(delivery, later, NOW_MS + 5))
-    assert await spool.due("dest.example", NOW_MS + 59_999, 10, (), NOBODY) == ()
-    (again,) = await spool.due("dest.example", NOW_MS + 60_000, 10, (), NOBODY)
+    assert await due(spool, "dest.example", NOW_MS + 59_999, 10) == ()
+    (again,) = await due(spool, "dest.example", NOW_MS + 60_000, 10)
     assert (again.row, again.attempts, again.due_ms) == (delivery.row, 1, NOW_MS + 60_000)
     assert rows(tmp_path / "spool", "SELECT reply, status, tried_ms FROM delivery") == [
         ("451 4.3.0 try later", "4.3.0", NOW_MS + 5)
@@ -98,7 +98,7 @@ async def test_settling_names_the_state_it_expects(open_spool: OpenSpool, tmp_pa
     # The same attempt cannot end twice, and what is gone cannot end at all: no event either.
     assert not await spool.settle(Settlement(delivery, OK, NOW_MS))
     assert not await spool.settle(Settlement(delivery, Deferred("4", NOW_MS + 1), NOW_MS))
-    (again,) = await spool.due("dest.example", NOW_MS + 1, 10, (), NOBODY)
+    (again,) = await due(spool, "dest.example", NOW_MS + 1, 10)
     assert await spool.settle(Settlement(again, OK, NOW_MS))
     assert not await spool.settle(Settlement(again, OK, NOW_MS))
     assert events(tmp_path / "spool") == ["deferred a@dest.example 0", "delivered a@dest.example 1"]
@@ -122,7 +122,7 @@ async def test_a_message_dropped_at_acceptance_leaves_only_events(open_spool: Op
         assert await spool.append(make("a@x.example", "b@x.example", dropped_reason="Invalid", **extra)) == ()
     assert events(tmp_path / "spool") == ["dropped a@x.example 0 Invalid", "dropped b@x.example 0 Invalid"] * 2
     assert rows(tmp_path / "spool", "SELECT count(*) FROM message") == [0]
-    assert await spool.destinations(NOW_MS) == ()
+    assert await spool.destinations("", 99) == ()
     assert list(spool.incoming.iterdir()) == []
     assert not arguments["body"].path.exists()
 
@@ -132,7 +132,7 @@ async def test_a_large_body_is_moved_in_place_and_goes_with_the_message(open_spo
     arguments = large_body(spool.incoming, spool.body_path)
     accepted(await spool.append(make(**arguments)))
     assert not arguments["temporary_file"].exists()
-    (found,) = await spool.due("dest.example", NOW_MS, 1, (), NOBODY)
+    (found,) = await due(spool, "dest.example", NOW_MS, 1)
     assert found.message.body == arguments["body"]
     assert isinstance(found.message.body, BodyFile)
     assert found.message.body.path.read_bytes() == b"large\r\n" * 1000
@@ -166,7 +166,7 @@ async def test_what_sqlite_does_not_take_fails_alone(open_spool: OpenSpool) -> N
     answers = await asyncio.gather(*futures, return_exceptions=True)
     assert isinstance(answers[1], UnicodeEncodeError)
     assert [type(answer) for answer in answers] == [tuple, UnicodeEncodeError, tuple]
-    assert await spool.destinations(NOW_MS) == (DestinationDue("dest.example", 2, NOW_MS),)
+    assert await spool.destinations("", 99) == (DestinationDue("dest.example", NOW_MS),)
 
 
 async def test_destinations_and_due_are_per_destination_oldest_first(open_spool: OpenSpool) -> None:
@@ -175,13 +175,13 @@ async def test_destinations_and_due_are_per_destination_oldest_first(open_spool:
     for name, age in ages.items():
         await spool.append(make(f"{name}@one.example", accepted_ms=NOW_MS - age))
     await spool.append(make("x@two.example"))
-    assert sorted(await spool.destinations(NOW_MS), key=lambda each: each.destination) == [
-        DestinationDue("one.example", 3, NOW_MS - 3),
-        DestinationDue("two.example", 1, NOW_MS),
+    assert sorted(await spool.destinations("", 99), key=lambda each: each.destination) == [
+        DestinationDue("one.example", NOW_MS - 3),
+        DestinationDue("two.example", NOW_MS),
     ]
-    found = await spool.due("one.example", NOW_MS, 2, (), NOBODY)
+    found = await due(spool, "one.example", NOW_MS, 2)
     assert [each.recipient.address for each in found] == ["old@one.example", "middle@one.example"]
-    rest = await spool.due("one.example", NOW_MS, 2, {each.row for each in found}, NOBODY)
+    rest = await due(spool, "one.example", NOW_MS, 2, {each.row for each in found})
     assert [each.recipient.address for each in rest] == ["new@one.example"]
 
 
@@ -192,7 +192,7 @@ async def test_held_senders_are_left_out(open_spool: OpenSpool) -> None:
     await spool.append(make("c@d.example", account_id=AccountId(3), key_id=KeyId("k3")))
 
     async def left(held: HeldSenders) -> list[str]:
-        return [each.recipient.address[0] for each in await spool.due("d.example", NOW_MS, 9, (), held)]
+        return [each.recipient.address[0] for each in await due(spool, "d.example", NOW_MS, 9, held=held)]
 
     assert await left(HeldSenders(senders=frozenset({1}))) == ["b", "c"]
     assert await left(HeldSenders(senders=frozenset({1, 2}))) == ["c"]
@@ -205,7 +205,7 @@ async def test_a_read_hands_out_nothing_that_was_settled_meanwhile(open_spool: O
     (delivery,) = accepted(await spool.append(make()))
     (other,) = accepted(await spool.append(make()))
     # Settled after the call, whatever the reader's thread sees: the scheduler no longer knows the row.
-    reading = asyncio.ensure_future(spool.due("dest.example", NOW_MS + 10, 10, (), NOBODY))
+    reading = asyncio.ensure_future(due(spool, "dest.example", NOW_MS + 10, 10))
     settling = spool.settle(Settlement(delivery, Deferred("4", NOW_MS + 1), NOW_MS))
     await settling
     assert [each.row for each in await reading] == [other.row]
@@ -215,7 +215,7 @@ async def test_a_read_hands_out_nothing_that_is_being_settled(open_spool: OpenSp
     spool = open_spool()
     (delivery,) = accepted(await spool.append(make()))
     settling = spool.settle(Settlement(delivery, Deferred("4", NOW_MS), NOW_MS))
-    assert await spool.due("dest.example", NOW_MS, 10, (), NOBODY) == ()
+    assert await due(spool, "dest.example", NOW_MS, 10) == ()
     await settling
 
 
@@ -227,20 +227,21 @@ async def test_a_read_hands_out_nothing_that_append_is_about_to(open_spool: Open
     spool._writer._answer = _tell(loop, unheard)
     appending = spool.append(make())
     batch = await unheard.get()
-    assert await spool.due("dest.example", NOW_MS, 10, (), NOBODY) == ()
+    assert await due(spool, "dest.example", NOW_MS, 10) == ()
     spool._resolve(batch)
     (delivery,) = accepted(await appending)
-    (found,) = await spool.due("dest.example", NOW_MS, 10, (), NOBODY)
+    (found,) = await due(spool, "dest.example", NOW_MS, 10)
     assert found.row == delivery.row
 
 
-async def test_what_stands_behind_settled_ones_is_found_in_the_same_read(open_spool: OpenSpool) -> None:
+async def test_what_stands_behind_settled_ones_is_told_to_be_there(open_spool: OpenSpool) -> None:
     spool = open_spool()
     first, second = accepted(await spool.append(make("a@d.example", "b@d.example")))
     settling = spool.settle(Settlement(first, Deferred("4", NOW_MS), NOW_MS))
-    found = await spool.due("d.example", NOW_MS, 1, (), NOBODY)
-    assert [each.row for each in found] == [second.row]
+    (found,) = await spool.due([Wanted("d.example", 1)], NOW_MS, 1, NOBODY)
+    assert (found.deliveries, found.has_more) == ((), True)
     await settling
+    assert [each.row for each in await due(spool, "d.example", NOW_MS, 1, {first.row})] == [second.row]
 
 
 async def test_everything_is_there_after_reopening(open_spool: OpenSpool, clock: FakeClock) -> None:
@@ -253,7 +254,7 @@ async def test_everything_is_there_after_reopening(open_spool: OpenSpool, clock:
     again = open_spool()
     assert again.meta == meta
     assert not again.report.created
-    (found,) = await again.due("dest.example", clock.now_ms(), 10, (), NOBODY)
+    (found,) = await due(again, "dest.example", clock.now_ms(), 10)
     assert found.row == delivery.row
 
 

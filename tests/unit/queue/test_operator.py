@@ -14,7 +14,7 @@ from sekisho.queue.spool import DestinationDue, Settlement
 from sekisho.queue.watch import ChangeKind, SpoolChange
 
 from .conftest import OpenSpool
-from .support import NOBODY, NOW_MS, FakeClock, accepted, encode, events, large_body, make, rows
+from .support import NOW_MS, FakeClock, accepted, due, encode, events, large_body, make, rows
 
 LATER = Deferred("451 4.3.0 later", NOW_MS + 60_000, "4.3.0")
 ALL = Selection()
@@ -131,18 +131,18 @@ async def test_selections(open_spool: OpenSpool, open_operator: OpenOperator) ->
 async def test_hold_and_release_are_told_to_the_worker(open_spool: OpenSpool, open_operator: OpenOperator) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     spool = open_spool(on_change=told.put_nowait)
-    await spool.destinations(NOW_MS)
+    await spool.destinations("", 99)
     (delivery,) = accepted(await spool.append(make()))
     accepted(await spool.append(make("b@else.example")))
     with open_operator() as operator:
         assert operator.hold(Selection(delivery.message.id)) == 1
         assert operator.hold(Selection(delivery.message.id)) == 0
         assert await told.get() == SpoolChange(ChangeKind.HELD, (delivery.row,), ("dest.example",))
-        assert await spool.due("dest.example", NOW_MS, 9, (), NOBODY) == ()
-        assert await spool.destinations(NOW_MS) == (DestinationDue("else.example", 1, NOW_MS),)
+        assert await due(spool, "dest.example", NOW_MS, 9) == ()
+        assert await spool.destinations("", 99) == (DestinationDue("else.example", NOW_MS),)
         assert operator.release(ALL) == 1
         assert await told.get() == SpoolChange(ChangeKind.RELEASED, (delivery.row,), ("dest.example",))
-        assert [each.row for each in await spool.due("dest.example", NOW_MS, 9, (), NOBODY)] == [delivery.row]
+        assert [each.row for each in await due(spool, "dest.example", NOW_MS, 9)] == [delivery.row]
 
 
 async def test_what_is_held_while_attempted_can_be_settled(open_spool: OpenSpool, open_operator: OpenOperator) -> None:
@@ -152,13 +152,13 @@ async def test_what_is_held_while_attempted_can_be_settled(open_spool: OpenSpool
         assert operator.hold(ALL) == 2
     assert await spool.settle(Settlement(first, LATER, NOW_MS))
     assert await spool.settle(Settlement(second, Delivered("250"), NOW_MS))
-    assert await spool.due("d.example", NOW_MS + 99_999, 9, (), NOBODY) == ()
+    assert await due(spool, "d.example", NOW_MS + 99_999, 9) == ()
 
 
 async def test_retry_makes_due(open_spool: OpenSpool, open_operator: OpenOperator, clock: FakeClock) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     spool = open_spool(on_change=told.put_nowait)
-    await spool.destinations(NOW_MS)
+    await spool.destinations("", 99)
     (delivery,) = accepted(await spool.append(make()))
     await spool.settle(Settlement(delivery, LATER, NOW_MS))
     clock.time_ms += 10
@@ -166,7 +166,7 @@ async def test_retry_makes_due(open_spool: OpenSpool, open_operator: OpenOperato
         assert operator.retry(ALL) == 1
         assert operator.retry(ALL) == 0
     assert await told.get() == SpoolChange(ChangeKind.DUE, (delivery.row,), ("dest.example",))
-    (found,) = await spool.due("dest.example", clock.now_ms(), 9, (), NOBODY)
+    (found,) = await due(spool, "dest.example", clock.now_ms(), 9)
     assert (found.row, found.due_ms, found.attempts) == (delivery.row, NOW_MS + 10, 1)
 
 
@@ -175,7 +175,7 @@ async def test_drop_ends_deliveries_with_an_event(
 ) -> None:
     told: asyncio.Queue[SpoolChange] = asyncio.Queue()
     spool = open_spool(on_change=told.put_nowait)
-    await spool.destinations(NOW_MS)
+    await spool.destinations("", 99)
     arguments = large_body(spool.incoming, spool.body_path)
     first, second = accepted(await spool.append(make("a@d.example", "b@d.example", **arguments)))
     await spool.settle(Settlement(first, LATER, NOW_MS))

@@ -10,13 +10,16 @@ from sekisho.queue.model import Delivery
 from sekisho.queue.selection import Selection
 
 from .conftest import OpenSpool
-from .support import NOBODY, NOW_MS, accepted, make, rows
+from .support import NOW_MS, accepted, due, make, rows
 
 
 @pytest.mark.parametrize(
     ("statement", "arguments"),
     [
         (queries._DUE + queries._ORDER, (1, "d", 0)),
+        (queries._DUE + queries._UNTRIED + queries._ORDER, (1, "d", 0, 0)),
+        (queries._LATER, (1, "d", 0)),
+        (queries._NEXT_DESTINATION, (1, "d")),
         (queries._DUE + queries._NOT_HELD + queries._ORDER, (1, "d", 0, "[]", "[]")),
         ("SELECT min(owner) FROM delivery WHERE owner > ?", (0,)),
         ("SELECT 1 FROM delivery WHERE owner = 0 AND held = 0 LIMIT 1", ()),
@@ -40,7 +43,7 @@ async def test_large_messages_are_read_some_at_a_time(open_spool: OpenSpool, mon
         await spool.append(make("a@d.example", "b@d.example", body=bytes(10_000)))
     known: set[int] = set()
     found: list[Delivery] = []
-    while read := await spool.due("d.example", NOW_MS, 100, known, NOBODY):
+    while read := await due(spool, "d.example", NOW_MS, 100, known):
         # Every message with all its recipients, or not yet.
         assert len(read) in {2, 6}
         known |= {each.row for each in read}

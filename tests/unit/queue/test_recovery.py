@@ -19,7 +19,7 @@ from sekisho.queue.schema import SpoolTooNewError
 from sekisho.queue.spool import Settlement
 
 from .conftest import OpenSpool
-from .support import NOBODY, NOW_MS, accepted, events, large_body, make, rows
+from .support import NOW_MS, accepted, due, events, large_body, make, rows
 
 
 def prepare(directory: Path) -> Report:
@@ -38,7 +38,7 @@ async def filled(open_spool: OpenSpool, messages: int = 5, body: bytes = b"body\
     for number in range(messages):
         caps = Caps(KeyId("k"), daily=1000, rate_count=1000)
         accepted(await spool.append(make(f"a{number}@d.example", f"b{number}@d.example", body=body, caps=caps)))
-    (first, *_) = await spool.due("d.example", NOW_MS, 1, (), NOBODY)
+    (first, *_) = await due(spool, "d.example", NOW_MS, 1)
     await spool.settle(Settlement(first, Deferred("451 later", NOW_MS), NOW_MS))
     await spool.close()
     return spool
@@ -182,7 +182,7 @@ async def test_damaged_pages_cost_only_what_is_on_them(open_spool: OpenSpool, tm
     if table == "message":
         assert found.lost_deliveries == 300 - kept
     # What is left can be read and carried out.
-    deliveries = await spool.due("d.example", NOW_MS, 1000, (), NOBODY)
+    deliveries = await due(spool, "d.example", NOW_MS, 1000)
     assert len(deliveries) == found.deliveries
     settling = [spool.settle(Settlement(each, Delivered("250"), NOW_MS)) for each in deliveries]
     assert all(await asyncio.gather(*settling))
