@@ -101,7 +101,7 @@ _SUBJECT: dict[str, tuple[_Says, Classification]] = {
 _CODE: dict[int, tuple[_Says, Classification]] = {
     421: (_Says.NOTHING, _C.TECHNICAL),
     551: (_Says.RECIPIENT, _C.INVALID_ADDRESS),  # not local
-    552: (_Says.US, _C.MAILBOX_UNAVAILABLE),  # exceeded storage
+    552: (_Says.NOTHING, _C.MAILBOX_UNAVAILABLE),  # exceeded storage; Yahoo has it for unknown users
 }
 """For replies without a status that says something; any other code says nothing."""
 

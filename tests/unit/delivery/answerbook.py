@@ -25,7 +25,7 @@ BOOK: dict[tuple[BounceType, Classification], tuple[str, ...]] = {
         # Yahoo
         "554 delivery error: dd This user doesn't have a yahoo.com account (bob@mx.test) [0] - mta1.mail.test",
         "554 delivery error: dd Not a valid recipient - atlas1.mx.test",
-        "552 5.1.1 Requested mail action aborted, mailbox not found",
+        "552 1 Requested mail action aborted, mailbox not found",
         "554 30 Requested mail action aborted, mailbox not found",
         # Apple
         "550 5.1.1 <bob@mx.test>: user does not exist",
