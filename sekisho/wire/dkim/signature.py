@@ -62,6 +62,8 @@ SIGNED = (
 other signatures, results."""
 
 _CONTENT = b"content-"
+_CONTENT_NAME_MAX = 70
+"""One line of ``h=`` holds it, with its blank and colon; real ones are half as long."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +124,7 @@ def _select(header: bytes) -> tuple[list[bytes], bytes]:
     present: dict[bytes, list[bytes]] = {}
     for name, value in _fields(header):
         name = name.lower()  # noqa: PLW2901  # one name, two spellings
-        if name in _SIGNED or name.startswith(_CONTENT):
+        if name in _SIGNED or _is_content(name):
             present.setdefault(name, []).append(value)
     if b"from" not in present:
         # RFC 6376 §5.4: From must be signed.
@@ -136,12 +138,17 @@ def _select(header: bytes) -> tuple[list[bytes], bytes]:
             names.append(name)
             canonical.append(name + b":" + relaxed_value(value) + b"\r\n")
     room = len(names)
-    over = [*OVERSIGNED, *(name for name in present if name.startswith(_CONTENT) and name not in OVERSIGNED)]
+    over = [*OVERSIGNED, *(name for name in present if _is_content(name) and name not in OVERSIGNED)]
     names += over[:room]
     return names, b"".join(canonical)
 
 
 _SIGNED = frozenset(SIGNED)
+
+
+def _is_content(name: bytes) -> bool:
+    # RFC 5322 lets a field's name hold ";", and in a list of tags it would end h= and begin a tag of the sender's.
+    return name.startswith(_CONTENT) and len(name) <= _CONTENT_NAME_MAX and b";" not in name
 
 
 def _signature(signer: Signer, data: bytes) -> bytes:

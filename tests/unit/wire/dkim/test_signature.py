@@ -269,6 +269,18 @@ _SHAPES: Mapping[str, tuple[bytes, bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [b"Content-a;l=0", b"Content-" + b"x" * 63, b"Content-" + b"x" * 980])
+def test_a_name_that_does_not_fit_into_the_list_is_not_signed(
+    name: bytes, signers: tuple[Signer, ...], records: Mapping[str, str]
+) -> None:
+    message = _signed(signers, name + b": x\r\n" + _HEADER)
+    assert _dkimpy_accepts(message, records) == [True, True]
+    signatures = message[: message.index(name)]
+    assert name.decode().lower() not in _names(signatures)
+    assert "content-type" in _names(signatures)
+    assert not isinstance(headers.parse(signatures), headers.HeaderFault)
+
+
 @pytest.mark.parametrize("shape", _SHAPES)
 def test_dkimpy_accepts_every_shape(shape: str, signers: tuple[Signer, ...], records: Mapping[str, str]) -> None:
     assert _dkimpy_accepts(_signed(signers, *_SHAPES[shape]), records) == [True, True]
