@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 JOBS ?= 2
+SECONDS ?= 60
 PYTEST ?= $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 # A stamp is newer than what it was installed from, so nothing is installed twice for the same lock.
@@ -12,7 +13,7 @@ DEV := $(VENV)/.installed-dev
 
 BENCHES := bench bench-connections bench-sizes bench-burst bench-memory bench-idle bench-deep bench-isolation
 
-.PHONY: run install dev-install test test-slow lint format docs $(BENCHES) lock clean
+.PHONY: run install dev-install test test-slow fuzz lint format docs $(BENCHES) lock clean
 
 run: $(RUNTIME) ## start a whole relay on this machine, in capture mode; Ctrl-C stops it
 	@exec $(BIN)/sekisho dev $(ARGS)
@@ -26,6 +27,9 @@ test: $(DEV) ## the whole test suite but the slow rounds; what CI runs
 
 test-slow: $(DEV) ## minutes long: 200 kill -9 rounds
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)
+
+fuzz: $(DEV) ## look for input that breaks a reader; SECONDS=60 for each target, ARGS="replies session" for some
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 lint: $(DEV) ## style and types
 	$(BIN)/ruff check
