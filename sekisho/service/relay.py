@@ -43,6 +43,7 @@ from sekisho.service.gate import SmtpGate
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
 from sekisho.service.routing import Routing
+from sekisho.service.shaping import shaping
 from sekisho.service.stores import stores
 from sekisho.service.worker import Channel, WorkerContext, run
 from sekisho.submission import Intake
@@ -134,6 +135,7 @@ class _Worker:
             hostname=config.server.hostname,
             routes=Routes(),
             holds=self._holds.current,
+            shaping=shaping(delivery, context.worker_count),
             retry=RetryPolicy(delivery.retry_first_s, delivery.retry_max_s, delivery.max_age_s),
             capture=self._capture,
             source_addresses=[str(address) for address in delivery.source_addresses],
@@ -216,6 +218,7 @@ class _Worker:
     def reload(self, config: Config, certificate: Certificate) -> None:
         self._listener.apply(door_limits(config, self._context.worker_count, self._descriptors))
         self._routing.use(config.delivery.routes)
+        self._scheduler.use_shaping(shaping(config.delivery, self._context.worker_count))
         try:
             self._listener.apply_tls(_tls_context(config, certificate))
         except CertificateError as error:

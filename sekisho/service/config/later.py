@@ -16,7 +16,6 @@ class Later:
     unless: Callable[[object], bool] = lambda _: False
 
 
-_WORLD: Final = "the World release (MX delivery) brings it"
 _PASSES: Final = "the Passes release (the v3 API) brings it"
 _PEOPLE: Final = "the People release (log-in for people) brings it"
 _IDENTITY: Final = "the Identity release (Domain Authentication) brings it"
@@ -32,9 +31,6 @@ LATER: Final[dict[str, Later]] = {
         _IDENTITY, '"inbound"', lambda written: not (isinstance(written, list) and "inbound" in written)
     ),
     "smtp.trusted_proxies": Later(_UNNAMED, "the PROXY protocol", lambda written: written == []),
-    "delivery.mx_port": Later(_WORLD, "another port than 25", lambda written: written == 25),
-    "delivery.allow_private_networks": Later(_WORLD, "true", lambda written: written is False),
-    "delivery.shaping": Later(_WORLD, "this table"),
 }
 """Dotted name (without array positions) → what brings it. Keys that are absent from the model stand here whole."""
 
@@ -47,5 +43,5 @@ def refusal(name: str, written: object) -> str | None:
     return f"{entry.what} is not supported by this version; {entry.brings}"
 
 
-WHOLE: Final = frozenset({"webhooks", "metrics", "dns.authoritative", "delivery.shaping"})
+WHOLE: Final = frozenset({"webhooks", "metrics", "dns.authoritative"})
 """Those of LATER that the model has no key for: any value is one too many."""

@@ -148,6 +148,13 @@ class RouteTls(enum.StrEnum):
     OFF = "off"
 
 
+class MxTls(enum.StrEnum):
+    """How much TLS an MX host must speak."""
+
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+
+
 # The tables.
 
 
@@ -367,6 +374,29 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shaping:
+    """How much a destination is given at once. Limits hold for this machine, all its relay processes together."""
+
+    mx: str = _key(
+        "mx", "", network.host_pattern(), "Where its best MX host, or the host of its route, matches; empty = any."
+    )
+    domain: str = _key("domain", "", network.host_pattern(), "Where the recipients' domain matches; empty = any.")
+    connections: int = _key("connections", 8, values.integer(1, 1000), "Connections at once.")
+    rate_per_s: float | None = _key(
+        "rate", "", values.rate(), "Deliveries, each recipient one; empty = as fast as it goes."
+    )
+    messages_per_connection: int = _key(
+        "messages_per_connection", 1000, values.integer(1, 1_000_000), "Recipients served, then a new connection."
+    )
+    tls: MxTls = _key(
+        "tls",
+        "opportunistic",
+        values.choice(MxTls),
+        "To MX hosts; routes have their own. required = verified TLS or no delivery.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """The way out."""
 
@@ -406,6 +436,13 @@ class Delivery:
         restart=True,
     )
     routes: tuple[Route, ...] = _tables(Route, "routes", "Routes; the first match wins, before MX.", (), "none")
+    shaping: tuple[Shaping, ...] = _tables(
+        Shaping,
+        "shaping",
+        "Limits by destination; the first row wins whose mx and domain both match.",
+        (),
+        "none, which is one row with the defaults for everything",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,18 @@ def domain_pattern() -> Reader[str]:
     return Reader(Kind.TEXT, _parse_domain_pattern, '"example.com", "*.example.com" or "*"')
 
 
+def host_pattern() -> Reader[str]:
+    """What ``domain_pattern`` reads, or an IP address, or nothing at all."""
+
+    def parse(written: str) -> str:
+        try:
+            return str(ipaddress.ip_address(written))
+        except ValueError:
+            return _parse_domain_pattern(written) if written else ""
+
+    return Reader(Kind.TEXT, parse, '"mx.example.com", "*.example.com", "*" or empty')
+
+
 def web_origin() -> Reader[str]:
     """``https://host[:port]`` without a path; empty is allowed."""
 

@@ -24,6 +24,9 @@ def finish(config: Config, base: Path, passwords: tuple[Secret[str] | None, ...]
     if not config.http.address.address.is_loopback and not config.http.tls and not config.http.trusted_proxies:
         raise ConfigError(key="http.address", reason="is not loopback: set http.tls or http.trusted_proxies")
     _check_listeners(config.smtp.listeners)
+    for position, row in enumerate(config.delivery.shaping):
+        if not row.mx and not row.domain:
+            raise ConfigError(key=f"delivery.shaping[{position}]", reason='must name mx or domain ("*" = everything)')
     routes = tuple(
         _finish_route(route, f"delivery.routes[{position}]", base, passwords[position] if passwords else None)
         for position, route in enumerate(config.delivery.routes)

@@ -222,6 +222,25 @@ def boolean() -> Reader[bool]:
     return Reader(Kind.BOOLEAN, bool, "true or false")
 
 
+_RATE: Final = re.compile(r"([1-9][0-9]{0,8})/([smh])")
+_RATE_UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def rate() -> Reader[float | None]:
+    """``"100/s"``, ``"60/m"``, ``"1000/h"``, per second; empty means none."""
+
+    def parse(written: str) -> float | None:
+        if not written:
+            return None
+        found = _RATE.fullmatch(written)
+        if found is None:
+            message = 'must be a rate such as "100/s", "60/m" or "1000/h"'
+            raise BadValue(message)
+        return int(found[1]) / _RATE_UNIT_S[found[2]]
+
+    return Reader(Kind.TEXT, parse, "rate: a whole number per s, m or h")
+
+
 # Texts.
 
 

@@ -57,7 +57,14 @@ def test_a_printed_endpoint_is_read_back(address: ipaddress.IPv4Address | ipaddr
 
 @given(st.text(max_size=60))
 def test_no_text_makes_the_readers_fail_in_another_way(text: str) -> None:
-    readers = (network.host_name(), network.host(), network.domain_pattern(), network.web_origin(), network.endpoint())
+    readers = (
+        network.host_name(),
+        network.host(),
+        network.domain_pattern(),
+        network.host_pattern(),
+        network.web_origin(),
+        network.endpoint(),
+    )
     for reader in readers:
         with contextlib.suppress(BadValue):
             reader.read(text)

@@ -22,6 +22,7 @@ from sekisho.service.config import (
     load,
     parse,
 )
+from sekisho.service.config.model import MxTls
 
 CONTRACT = """
 [server]
@@ -238,9 +239,6 @@ def test_what_cannot_be_used_is_refused_by_name_and_reason(text: str, key: str, 
             "smtp.listeners[0].accept",
             "Identity",
         ),
-        ("[delivery]\nmx_port = 2525", "delivery.mx_port", "World"),
-        ("[delivery]\nallow_private_networks = true", "delivery.allow_private_networks", "World"),
-        ("[[delivery.shaping]]\na = 1", "delivery.shaping", "World"),
     ],
 )
 def test_what_a_later_version_brings_is_refused_with_its_name(text: str, key: str, brings: str) -> None:
@@ -277,6 +275,45 @@ def test_a_variable_cannot_reach_into_a_list_of_the_file() -> None:
 
 def test_what_is_off_by_default_may_be_said() -> None:
     assert read("[delivery]\nmx_port = 25", SEKISHO_SMTP__TRUSTED_PROXIES="") == read()
+
+
+def test_limits_by_destination() -> None:
+    first, second, third = read(
+        """
+        [[delivery.shaping]]
+        mx = "*.Mx.Example"
+        domain = "example.com"
+        connections = 3
+        rate = "90/m"
+        messages_per_connection = 20
+        tls = "required"
+        [[delivery.shaping]]
+        mx = "192.0.2.1"
+        [[delivery.shaping]]
+        domain = "*"
+        """
+    ).delivery.shaping
+    assert (first.mx, first.domain, first.connections, first.rate_per_s) == ("*.mx.example", "example.com", 3, 1.5)
+    assert (first.messages_per_connection, first.tls) == (20, MxTls.REQUIRED)
+    assert (second.mx, second.domain, second.rate_per_s, second.tls) == ("192.0.2.1", "", None, MxTls.OPPORTUNISTIC)
+    assert (third.mx, third.domain) == ("", "*")
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "word"),
+    [
+        ("connections = 1", "delivery.shaping[0]", "must name mx or domain"),
+        ('mx = "a..b"', "delivery.shaping[0].mx", "must be"),
+        ('domain = "*"\nrate = "10"', "delivery.shaping[0].rate", "must be a rate"),
+        ('domain = "*"\nconnections = 0', "delivery.shaping[0].connections", "between"),
+        ('domain = "*"\ntls = "off"', "delivery.shaping[0].tls", "must be"),
+        ('domains = "*"', "delivery.shaping[0].domains", "did you mean domain?"),
+    ],
+)
+def test_limits_that_cannot_be_used(row: str, key: str, word: str) -> None:
+    refused = refusal(f"[[delivery.shaping]]\n{row}")
+    assert refused.key == key
+    assert word in refused.reason
 
 
 @pytest.mark.parametrize("more", ["tls = true", 'trusted_proxies = ["192.0.2.1/32"]'])

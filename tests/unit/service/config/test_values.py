@@ -18,6 +18,17 @@ class Colour(enum.StrEnum):
     BLUE = "blue"
 
 
+@pytest.mark.parametrize(("text", "per_second"), [("", None), ("1/s", 1), ("90/m", 1.5), ("1800/h", 0.5)])
+def test_a_rate_is_read_per_second(text: str, per_second: float | None) -> None:
+    assert values.rate().read(text) == per_second
+
+
+@pytest.mark.parametrize("text", ["0/s", "1", "1/d", "1.5/s", "-1/s", " 1/s", "1/s ", "1234567890/s"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(BadValue, match="rate"):
+        values.rate().read(text)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("500ms", 0.5), ("30s", 30), ("5m", 300), ("72h", 259_200), ("7d", 604_800), ("0s", 0), ("1.5h", 5400)],
