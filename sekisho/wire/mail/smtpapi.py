@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.header import Header
-from email.utils import formataddr
 from typing import NoReturn
 
 from sekisho.wire.mail import headers
@@ -146,7 +146,8 @@ def _category(value: object) -> str:
 def _unique_args(value: object) -> tuple[tuple[str, str], ...]:
     if value == []:  # the same PHP habit
         return ()
-    if not isinstance(value, dict):
+    # Names differ, so all but one have an octet: more of them need not be looked at.
+    if not isinstance(value, dict) or len(value) > UNIQUE_ARGS_BYTES_MAX + 1:
         raise _WrongShapeError
     pairs = tuple((_storable(name), _argument(argument)) for name, argument in value.items())
     if sum(len(name.encode()) + len(text.encode()) for name, text in pairs) > UNIQUE_ARGS_BYTES_MAX:
@@ -199,7 +200,7 @@ def _recipient(text: str) -> To | None:
     if mailbox is None or any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in name):
         return None
     if name.isascii():
-        printed = formataddr((name, str(mailbox)))
+        printed = _named(name, mailbox)
     else:
         # RFC 2047 §2: words of at most 75 characters, with blanks between them where the header can be folded.
         words = Header(name, "utf-8", maxlinelen=75).encode(linesep="")
@@ -209,3 +210,15 @@ def _recipient(text: str) -> To | None:
     except headers.UnwritableHeaderError:
         return None
     return To(mailbox, printed)
+
+
+_has_special = re.compile(r'[][\\()<>@,:;".]').search
+
+
+def _named(name: str, mailbox: Mailbox) -> str:
+    """Write as ``email.utils.formataddr`` does, which takes a second for a header full of quotes."""
+    if not name:
+        return str(mailbox)
+    mark = '"' if _has_special(name) else ""
+    name = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f"{mark}{name}{mark} <{mailbox}>"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formataddr
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,21 @@ def test_the_to_header_is_printed_anew(text: str, printed: str) -> None:
 
     assert isinstance(told, Instructions)
     assert told.to[0].text == printed
+
+
+@given(st.text("ab \\\\\"'()<>@,:;.[]", max_size=12))
+def test_an_ascii_name_is_written_as_the_library_does(name: str) -> None:
+    told = parse(json.dumps({"to": [f"{name} <c@example.com>"]}).encode())
+
+    bare = name.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] == '"':
+        bare = bare[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    assert isinstance(told, Instructions)
+    assert told.to[0].text == formataddr((bare, "c@example.com"))
+
+
+def test_more_arguments_than_bytes_are_not_looked_at() -> None:
+    assert parse(json.dumps({"unique_args": {str(number): "" for number in range(10_002)}}).encode()) == Malformed()
 
 
 def test_a_long_name_is_written_in_words_that_fold() -> None:
