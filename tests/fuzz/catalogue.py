@@ -27,6 +27,7 @@ NAMES = (
     "smtpapi",
     "stuffing",
     "submission",
+    "verdicts",
 )
 
 
