@@ -35,6 +35,9 @@ KEYS_MAX: Final = 4_000
 _AHEAD: Final = 8
 """Jobs that a process has been sent: while it has so many, further ones gather and go in one write."""
 
+_AHEAD_GIVING_WAY: Final = 1
+"""The same while clients go first: signing goes on, one after the other."""
+
 _BUSY: Final = 48
 """Jobs, sent or gathered, from which on the next process helps: about what one signs in 20 ms."""
 
@@ -135,11 +138,14 @@ class Signers:
             forked.append((pid, ours))
         return cls(forked)
 
-    async def connect(self, on_lost: Callable[[], None]) -> None:
-        """Begin to talk to them; ``on_lost`` is called when one is gone that was not closed."""
+    async def connect(self, on_lost: Callable[[], None], *, gives_way: Callable[[], bool] = lambda: False) -> None:
+        """Begin to talk to them; ``on_lost`` is called when one is gone that was not closed.
+
+        While ``gives_way`` says so they get little to do at a time, and leave the processors to others.
+        """
         loop = asyncio.get_running_loop()
         for _, one in self._forked:
-            _, process = await loop.create_unix_connection(lambda: _Process(loop, on_lost), sock=one)
+            _, process = await loop.create_unix_connection(lambda: _Process(loop, on_lost, gives_way), sock=one)
             self._processes.append(process)
 
     def sign(self, wish: Wish, done: Done) -> None:
@@ -165,9 +171,12 @@ class Signers:
 class _Process(asyncio.Protocol):
     """The worker's end of one signing process."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None], gives_way: Callable[[], bool]
+    ) -> None:
         self._loop = loop
         self._on_lost = on_lost
+        self._gives_way = gives_way
         self._transport: asyncio.Transport | None = None
         self._pending: list[_Request] = []
         self._waiting = 0
@@ -230,12 +239,22 @@ class _Process(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
+        gives_way = self._gives_way()
         # It has enough to do: what comes until it answers goes together.
-        if len(self._jobs) - self._waiting >= _AHEAD or not self._pending:
+        if len(self._jobs) - self._waiting >= (_AHEAD_GIVING_WAY if gives_way else _AHEAD) or not self._pending:
             return
-        pending, self._pending, self._waiting = self._pending, [], 0
+        count = self._up_to_a_job() if gives_way else len(self._pending)
+        sent, self._pending = self._pending[:count], self._pending[count:]
+        self._waiting = self._waiting - 1 if self._pending else 0
         if self._transport is not None:
-            self._transport.write(_frame(pending))
+            self._transport.write(_frame(sent))
+
+    def _up_to_a_job(self) -> int:
+        """How many pending requests there are up to and with the first job; all when there is none."""
+        for count, request in enumerate(self._pending, 1):
+            if type(request) is _Sign:
+                return count
+        return len(self._pending)
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):

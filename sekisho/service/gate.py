@@ -17,6 +17,7 @@ from sekisho.ports.clock import Clock
 from sekisho.queue.model import Delivery
 from sekisho.refusal import Reason, Refused
 from sekisho.secret import Secret
+from sekisho.service.crowd import Crowd
 from sekisho.submission import Accepted, Intake, Submission
 from sekisho.wire.mail.address import Mailbox
 
@@ -37,6 +38,7 @@ class SmtpGate:
         offer: Callable[[Sequence[Delivery]], None],
         rescan: Callable[[], None],
         clock: Clock,
+        crowd: Crowd,
     ) -> None:
         """``offer`` is handed what was just committed; ``rescan`` makes the scheduler look into the spool."""
         self._verifier: Final = verifier
@@ -44,6 +46,7 @@ class SmtpGate:
         self._offer: Final = offer
         self._rescan: Final = rescan
         self._clock: Final = clock
+        self._crowd: Final = crowd
 
     def recipient(self, identity: Identity, mailbox: Mailbox, already: int) -> Refused | None:
         return sending.may_mail(identity, mailbox, already)
@@ -61,7 +64,8 @@ class SmtpGate:
 
     async def accept(self, submission: Submission) -> Accepted | Refused:
         try:
-            answer = await self._intake.accept(submission)
+            with self._crowd:
+                answer = await self._intake.accept(submission)
         except DatabaseUnavailable:
             # Who may send as what cannot be known: never accepted on a guess.
             return Refused(Reason.STORAGE_UNAVAILABLE)

@@ -39,6 +39,7 @@ from sekisho.queue.watch import SpoolChange
 from sekisho.refusal import Reason
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
+from sekisho.service.crowd import Crowd
 from sekisho.service.gate import SmtpGate
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
@@ -69,8 +70,9 @@ def run_relay(context: WorkerContext) -> int:
 async def _main(context: WorkerContext, channel: Channel, *, signers: Signers) -> int:
     sys.setswitchinterval(_SWITCH_S)
     draining: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    await signers.connect(partial(_lost, draining))
-    async with _Worker(context, signers).open() as worker:
+    crowd = Crowd(SystemClock())
+    await signers.connect(partial(_lost, draining), gives_way=crowd.goes_first)
+    async with _Worker(context, signers, crowd).open() as worker:
         channel.listen(on_reload=worker.reload, on_drain=draining.set_result)
         await worker.start()
         # What start-up made lives as long as the process: the collector need not look at it again.
@@ -91,7 +93,7 @@ def _lost(draining: asyncio.Future[float]) -> None:
 class _Worker:
     """All parts of one relay worker, each made here and handed exactly what it uses."""
 
-    def __init__(self, context: WorkerContext, signers: Signers) -> None:
+    def __init__(self, context: WorkerContext, signers: Signers, crowd: Crowd) -> None:
         self._context = context
         self._signers = signers
         config, directory = context.config, context.directory
@@ -157,6 +159,7 @@ class _Worker:
             offer=self._scheduler.offer,
             rescan=self._scheduler.rescan,
             clock=clock,
+            crowd=crowd,
         )
         # Events move beside the web door; without one the first relay worker does it.
         moves = not context.has_web and context.index == 0

@@ -50,6 +50,38 @@ async def test_every_job_gets_its_own_signatures() -> None:
     await signers.close()
 
 
+async def test_while_it_gives_way_every_job_still_gets_its_own() -> None:
+    way = [True]
+    signers = Signers.fork(2)
+    await signers.connect(lambda: None, gives_way=lambda: way[0])
+    bodies = [b"%d\r\n" % number for number in range(100)]
+    # Several pairs: what is to be learnt stands between the jobs.
+    pairs = [(Signer(f"s{number % 7}", "ed25519-sha256", ED25519),) for number in range(100)]
+
+    asked = [ask(signers, body=body, pair=pair) for body, pair in zip(bodies, pairs, strict=True)]
+    await asked[30]
+    way[0] = False
+
+    for found, body, pair in zip(await asyncio.gather(*asked), bodies, pairs, strict=True):
+        assert is_signed(found, body, pair)
+    await signers.close()
+
+
+async def test_while_it_gives_way_a_process_has_one_job() -> None:
+    signers = Signers.fork(1)
+    await signers.connect(lambda: None, gives_way=lambda: True)
+    (process,) = signers._processes
+    asked = [ask(signers, body=b"%d\r\n" % number) for number in range(10)]
+    sent: list[int] = []
+    for one in asked:
+        one.add_done_callback(lambda _: sent.append(len(process) - process._waiting))
+
+    await asyncio.gather(*asked)
+
+    assert max(sent) <= 1
+    await signers.close()
+
+
 async def test_a_body_in_a_file_is_read_there(tmp_path: Path) -> None:
     body = b"line  with\tblanks \r\n" * 40_000
     file = tmp_path / "body"

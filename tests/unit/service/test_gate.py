@@ -13,6 +13,7 @@ from sekisho.ids import AccountId, KeyId, MessageId
 from sekisho.queue.model import Delivery
 from sekisho.refusal import Reason, Refused
 from sekisho.secret import Secret
+from sekisho.service.crowd import Crowd
 from sekisho.service.gate import SmtpGate
 from sekisho.submission import Accepted, Submission
 from sekisho.wire.mail.address import Mailbox
@@ -73,6 +74,7 @@ def gate(found: Identity | Refused, answer: object = ACCEPTED, scheduler: Schedu
         offer=scheduler.offer,
         rescan=scheduler.rescan,
         clock=FakeClock(),
+        crowd=Crowd(FakeClock()),
     )
 
 

@@ -1,0 +1,51 @@
+"""Whether so many clients wait for their 250s that they are served first, for a moment.
+
+Accepting and signing want the same processors. In a burst the clients' side is what cannot wait: what was accepted is
+on disk. A load that goes on is no burst: after that moment both sides compete again, so that delivery keeps up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sekisho.ports.clock import Clock
+
+CROWD: Final = 24
+"""Messages being committed at once: more than a load that is kept up with ever has, fewer than a burst has."""
+
+BURST_S: Final = 0.75
+"""How long clients go first. At 3,000 messages a second what piles up meanwhile stays in memory."""
+
+_LULL_S: Final = 0.1
+"""Between two commits nobody waits: a crowd is over when none has been seen for so long."""
+
+_REST_S: Final = 2.0
+"""And only after so long without one does the next go first."""
+
+
+class Crowd:
+    """Counts the clients that wait. On the loop only."""
+
+    __slots__ = ("_began_s", "_clock", "_seen_s", "_waiting")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock: Final = clock
+        self._waiting = 0
+        self._began_s = self._seen_s = float("-inf")
+
+    def __enter__(self) -> None:
+        """One more waits."""
+        self._waiting += 1
+        if self._waiting >= CROWD:
+            now_s = self._clock.monotonic()
+            if now_s - self._seen_s > _REST_S:
+                self._began_s = now_s
+            self._seen_s = now_s
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting -= 1
+
+    def goes_first(self) -> bool:
+        """Whether deliveries give way now."""
+        now_s = self._clock.monotonic()
+        return now_s - self._seen_s < _LULL_S and now_s - self._began_s < BURST_S
