@@ -83,4 +83,12 @@ def _is_worlds_fault(error: BaseException | None) -> bool:
 
 
 def _one_line(error: BaseException | None) -> str:
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The index of the log in shared memory could not grow: a full disk, which SQLite calls an I/O error.
+        return "database or disk is full"
+    if code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
+        # "disk I/O error" alone leaves people without a hint of what failed.
+        return f"{text} ({getattr(error, 'sqlite_errorname', code)})"
+    return text

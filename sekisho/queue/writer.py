@@ -6,7 +6,8 @@ an idle spool commits at once, and a busy one shares each sync among as many as 
 What a failure means is decided here:
 
 - *full* or *unavailable*: the batch is rolled back; appends are refused (the client tries again), everything else is
-  kept and tried again, alone, after a pause or as soon as another transaction shows that there is room.
+  kept and tried again, in small pieces, after a pause or as soon as another transaction shows that there is room.
+  Appends are refused before it comes to that, while the reserve (room.py) lets the rest go on.
 - *suspect* (failed sync, I/O error, damage): nothing of the batch is answered, and the process ends at once.
 - *ours*: the operations are carried out one by one, and the error goes to the one that has it.
 """
@@ -26,7 +27,7 @@ from typing import Final
 import structlog
 
 from sekisho.ports.clock import Clock
-from sekisho.queue import syscalls, transaction
+from sekisho.queue import room, syscalls, transaction
 from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError, Turn
@@ -46,6 +47,19 @@ _CHECKPOINT_BYTES: Final = 8 << 20
 
 _PATIENT: Final = frozenset({Settle, Note})
 """Operations that nobody waits for."""
+
+_KEPT_MAX: Final = 50
+"""Of what was kept, in one transaction: where there is little room, a little at a time fits."""
+
+_TIGHT_CHECKPOINT_BYTES: Final = 512 << 10
+"""The same as ``_CHECKPOINT_BYTES`` while there is no room for a longer log."""
+
+_PLENTY_BYTES: Final = 1 << 30
+_PLENTY_S: Final = 1.0
+"""Where there is so much room, how often is soon enough to look again."""
+
+_QUIET_S: Final = 5.0
+"""Without a refusal, before the log says that it is over."""
 
 _PRUNE_MS: Final = 3_600_000
 
@@ -89,6 +103,10 @@ class Writer:
         self._kept: list[Operation] = []
         self._retry_at = 0.0
         self._refusing: Refused | None = None
+        self._look_again_at = 0.0
+        self._refused_at = 0.0
+        self._is_tight = False
+        """New mail found the reserve touched."""
         self._closed = False
         self._stopping = False
         self._grown_bytes = 0
@@ -180,6 +198,11 @@ class Writer:
 
     def _commit(self, batch: Sequence[Operation]) -> None:
         try:
+            if any(type(operation) is Append for operation in batch):
+                # Nothing fails yet: what makes room goes on.
+                batch = self._refuse_beyond_reserve(batch)
+            if not batch:
+                return
             ended = self._transact(batch)
         except Exception as error:  # noqa: BLE001  # classified; what is nobody else's is the operation's own
             self._failed(batch, error)
@@ -194,11 +217,40 @@ class Writer:
                 path.unlink()
         # There is room again, or nobody is in the way any more: no need to wait out the pause.
         self._retry_at = 0.0
-        if self._refusing is not None:
+        if (
+            self._refusing is not None
+            and time.monotonic() - self._refused_at >= _QUIET_S
+            and any(type(operation) is Append for operation in batch)
+        ):
             self._refusing = None
             _log.info("spool.accepting_again")
-        if self._grown_bytes >= _CHECKPOINT_BYTES:
+        if self._grown_bytes >= (_TIGHT_CHECKPOINT_BYTES if self._is_tight else _CHECKPOINT_BYTES):
             self._checkpoint()
+
+    def _refuse_beyond_reserve(self, batch: Sequence[Operation]) -> Sequence[Operation]:
+        """Refuse the new mail that would use up what settling the rest needs; what is left of the batch."""
+        if time.monotonic() < self._look_again_at:
+            return batch
+        headroom_bytes = room.headroom_bytes(self._layout.root)
+        if headroom_bytes > _PLENTY_BYTES:
+            self._look_again_at = time.monotonic() + _PLENTY_S
+        if headroom_bytes < self._grown_bytes:
+            # The database may still grow by what is only in the log: that is part of what is used.
+            self._checkpoint()
+            headroom_bytes = room.headroom_bytes(self._layout.root)
+        self._is_tight = headroom_bytes < 0
+        if not self._is_tight:
+            return batch
+        # A database does not shrink: what was settled left room within.
+        (pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
+        fits_within = headroom_bytes + pages * page_bytes >= 0
+        return self._refuse_new(
+            batch,
+            _REFUSALS[Fault.FULL],
+            "little room is left, and kept for the queue",
+            lambda operation: fits_within and operation.new.temporary_file is None,
+        )
 
     def _transact(self, batch: Sequence[Operation]) -> Sequence[Path]:
         """Commit a batch or leave no trace of it."""
@@ -246,28 +298,46 @@ class Writer:
 
     def _refuse(self, batch: Sequence[Operation], refusal: Refused, error: Exception) -> None:
         """Refuse what is new, keep the rest. Without the new messages the rest may fit, so that is tried soon."""
+        self._tell_refusing(refusal, str(error))
+        kept = self._refuse_new(batch, refusal, str(error))
+        self._kept += kept
+        if not self._retry_at:
+            self._retry_at = time.monotonic() + (0.0 if len(kept) < len(batch) else self._pause_s)
+
+    def _refuse_new(
+        self,
+        batch: Sequence[Operation],
+        refusal: Refused,
+        why: str,
+        fits: Callable[[Append], bool] = lambda _: False,
+    ) -> list[Operation]:
+        """Answer the appends of a batch that do not fit with a refusal; the rest of it."""
         new: list[Operation] = []
+        rest: list[Operation] = []
         for operation in batch:
-            if isinstance(operation, Append):
+            if isinstance(operation, Append) and not fits(operation):
                 operation.answer = refusal
                 new.append(operation)
             else:
-                self._kept.append(operation)
-        if self._refusing != refusal:
-            # Once: clients repeat themselves, and logs must not fill the disk further.
-            self._refusing = refusal
-            _log.error("spool.refusing", reason=refusal.reason.value, error=str(error))
+                rest.append(operation)
         if new:
+            self._tell_refusing(refusal, why)
             self._answer(new)
-        if not self._retry_at:
-            self._retry_at = time.monotonic() + (0.0 if new else self._pause_s)
+        return rest
+
+    def _tell_refusing(self, refusal: Refused, why: str) -> None:
+        """Once, and not for each that is refused among others that fit: logs must not fill the disk further."""
+        self._refused_at = time.monotonic()
+        if self._refusing != refusal:
+            self._refusing = refusal
+            _log.error("spool.refusing", reason=refusal.reason.value, error=why)
 
     def _retry_kept(self) -> None:
         kept, self._kept = self._kept, []
         # Set before the try: a failure finds it there, and only the end of the pause tries again.
         self._retry_at = time.monotonic() + self._pause_s
-        for start in range(0, len(kept), BATCH_MAX):
-            self._commit(kept[start : start + BATCH_MAX])
+        for start in range(0, len(kept), _KEPT_MAX):
+            self._commit(kept[start : start + _KEPT_MAX])
 
     def _finish(self, batch: Sequence[Operation], error: Exception) -> None:
         for operation in batch:

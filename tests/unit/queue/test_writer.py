@@ -20,7 +20,7 @@ from sekisho.queue.writer import Writer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
 
 from .conftest import OpenSpool
-from .support import NOW_MS, accepted, events, make, rows
+from .support import NOW_MS, accepted, events, large_body, make, rows
 
 FULL = Refused(Reason.STORAGE_FULL)
 OK = Delivered("250")
@@ -185,6 +185,25 @@ async def test_failed_storage_ends_the_process_and_answers_nothing(
     assert not any(future.done() for future in waiting)
     marker = (tmp_path / "spool" / "spool.suspect").read_text()
     assert f"code {code}" in marker
+
+
+async def test_new_mail_leaves_the_reserve_to_what_is_queued(
+    open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = open_spool()
+    queued = [accepted(await spool.append(make(body=bytes(100_000))))[0] for _ in range(5)]
+    headroom = -100_000
+    monkeypatch.setattr("sekisho.queue.room.headroom_bytes", lambda _: headroom)
+    monkeypatch.setattr(spool._writer, "_look_again_at", 0.0)
+    refusal, settled = await asyncio.gather(spool.append(make()), spool.settle(Settlement(queued[0], OK, NOW_MS)))
+    assert (refusal, settled) == (FULL, True)
+    # A database keeps what it has had: what was settled left room within it, for all but files.
+    for delivery in queued[1:]:
+        assert await spool.settle(Settlement(delivery, OK, NOW_MS))
+    accepted(await spool.append(make()))
+    assert await spool.append(make(**large_body(spool.incoming, spool.body_path))) == FULL
+    headroom = 0
+    accepted(await spool.append(make(body=bytes(5_000_000))))
 
 
 async def test_a_used_up_quota_is_a_full_disk(
