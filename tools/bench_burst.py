@@ -1,5 +1,6 @@
 """``make bench-burst``: how fast 64 connections get their 250s in a burst, while what they send is being delivered.
 
+A burst is 2,000 messages after some seconds of quiet: under a load that goes on, accepting and delivering take turns.
 $BENCH_MESSAGES and $BENCH_REPEATS make a shorter run, $BENCH_SIZES is the size of a message.
 """
 
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from pathlib import Path
 
 from tools.benchlib import Bar, Document, Sink, Site, command, cpu_s, flushes, number, report, scratch, sink, tell
 from tools.benchpeers import synced
 
 CONNS = 64
+_QUIET_S = 3.0
 CASE = f"{CONNS} connections"
 BARS = (
     Bar("accepted_per_s", CASE, 3000, at_least=True),
@@ -24,7 +27,7 @@ BARS = (
 
 
 def measure(bench: Path) -> None:
-    messages, size = number("BENCH_MESSAGES", 4000), number("BENCH_SIZES", 10240)
+    messages, size = number("BENCH_MESSAGES", 2000), number("BENCH_SIZES", 10240)
     with scratch() as folder, sink(bench) as hop:
         site = Site(folder / "site", {"*": hop.port})
         with site.serve() as pid:
@@ -41,6 +44,7 @@ def measure(bench: Path) -> None:
 
 
 def burst(bench: Path, site: Site, hop: Sink, pid: int, *, run: int, messages: int, size: int) -> Document:
+    time.sleep(_QUIET_S)
     hop.reset(run)
     flushed, used_s = flushes(), cpu_s(pid)
     load = site.load(bench, run=run, messages=messages, conns=CONNS, size=size)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.benchlib import (
@@ -41,40 +42,68 @@ BARS = (
 _REPLY_S = 1.0
 
 
+@dataclass(frozen=True)
+class Passage:
+    """What became of the load for the other destination."""
+
+    delivered_per_s: float
+    cpu_s_per_1000: float
+    lost: int
+    duplicates: int
+
+
 def measure(bench: Path) -> None:
     backlog, messages = number("BENCH_BACKLOG", 20_000), number("BENCH_MESSAGES", 8_000)
-    repeats, settle_s = number("BENCH_REPEATS", 5), number("BENCH_SETTLE_S", 10)
-    rates: dict[str, list[float]] = {"alone": [], "beside": []}
-    lost = duplicates = 0
+    settle_s = number("BENCH_SETTLE_S", 10)
+    alone: list[Passage] = []
+    beside: list[Passage] = []
     with scratch() as folder, sink(bench) as hop, dead_host() as dead, slow_host() as slow:
         routes = {"dead.test": dead, "slow.test": slow, "*": hop.port}
-        for run in range(2 * repeats):
-            name = ("alone", "beside")[run % 2]
+        for run in range(2 * number("BENCH_REPEATS", 5)):
             site = Site(folder / str(run), routes)
-            if name == "beside":
-                for domain in ("dead.test", "slow.test"):
-                    site.fill(messages=backlog, domains=1, size=2048, to=domain)
+            if run % 2:
+                site.fill(messages=backlog, domains=1, size=2048, to="dead.test")
+                site.fill(messages=backlog, domains=1, size=2048, to="slow.test")
             with site.serve() as pid:
                 time.sleep(settle_s)
-                rate, missing, doubled = throughput(bench, site, hop, pid, run=run + 1, messages=messages)
-            rates[name].append(rate)
-            lost, duplicates = lost + missing, duplicates + doubled
-            tell(f"{name}: {rate:.0f}/s")
-    alone, beside = statistics.median(rates["alone"]), statistics.median(rates["beside"])
-    figures = {"delivered_share": round(beside / alone, 3), "lost": lost, "duplicates": duplicates}
-    found = {"backlog": backlog, "messages": messages, "settle_s": settle_s, "delivered_per_s": rates}
+                passage = pass_by(bench, site, hop, pid, run=run + 1, messages=messages)
+            (beside if run % 2 else alone).append(passage)
+            tell(f"{'beside' if run % 2 else 'alone'}: {passage.delivered_per_s:.0f}/s")
+    # Neighbours in time are compared: what the machine does besides changes in the course of minutes.
+    shares = [ours.delivered_per_s / theirs.delivered_per_s for ours, theirs in zip(beside, alone, strict=True)]
+    figures = {
+        "delivered_share": round(statistics.median(shares), 3),
+        "lost": sum(one.lost for one in alone + beside),
+        "duplicates": sum(one.duplicates for one in alone + beside),
+    }
+    found = {
+        "backlog": [backlog, backlog],
+        "messages": messages,
+        "settle_s": settle_s,
+        "delivered_per_s": {
+            "alone": [round(one.delivered_per_s) for one in alone],
+            "beside": [round(one.delivered_per_s) for one in beside],
+        },
+        "cpu_s_per_1000": {
+            "alone": round(statistics.median(one.cpu_s_per_1000 for one in alone), 3),
+            "beside": round(statistics.median(one.cpu_s_per_1000 for one in beside), 3),
+        },
+    }
     report("bench-isolation", found, [bar.judge(figures[bar.name]) for bar in BARS], BARS)
 
 
-def throughput(bench: Path, site: Site, hop: Sink, pid: int, *, run: int, messages: int) -> tuple[float, int, int]:
-    """Delivered per second, lost, duplicates."""
+def pass_by(bench: Path, site: Site, hop: Sink, pid: int, *, run: int, messages: int) -> Passage:
     site.load(bench, run=0, messages=200, conns=4, to="other.test")
     hop.reset(run)
     used_s = cpu_s(pid)
     load = site.load(bench, run=run, messages=messages, conns=CONNS, to="other.test")
     stat = hop.wait(messages)
-    tell(f"{(cpu_s(pid) - used_s) * 1000 / messages:.2f} ms of CPU per message")
-    return stat["unique"] / (stat["t_last"] - load["t_start"]), messages - stat["unique"], stat["duplicates"]
+    return Passage(
+        delivered_per_s=stat["unique"] / (stat["t_last"] - load["t_start"]),
+        cpu_s_per_1000=(cpu_s(pid) - used_s) * 1000 / messages,
+        lost=messages - stat["unique"],
+        duplicates=stat["duplicates"],
+    )
 
 
 @contextlib.contextmanager
