@@ -29,6 +29,12 @@ __all__ = ["NotAnEvent", "decode", "encode"]
 
 _MESSAGE_ID_BYTES: Final = 16
 _INTEGER_MAX: Final = 2**63 - 1
+_SMALL_MAX: Final = 2**31 - 1
+_AT_MAX_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: later has no date to be shown by."""
+_KEY_ID_MAX: Final = 22
+_EMAIL_MAX: Final = 320
+"""The width of its column."""
 
 # One encoder for the process: encode() is called by one thread at a time, the spool's.
 _write: Final = msgspec.msgpack.Encoder().encode
@@ -55,11 +61,26 @@ def decode(blob: bytes) -> Event:
         event = _read(blob)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAnEvent(str(error)) from error
-    numbers = (event.at_ms, event.account_id, event.subuser_id or 0, event.recipient_index, event.attempt)
-    if len(event.message_id) != _MESSAGE_ID_BYTES or min(numbers) < 0 or max(numbers) > _INTEGER_MAX:
+    if not _can_be_kept(event):
         message = "a value is out of range"
         raise NotAnEvent(message)
     return event
+
+
+def _can_be_kept(event: Event) -> bool:
+    """Tell whether every engine takes it for a row: one that does not would stand before all that come after it."""
+    small, large = (event.recipient_index, event.attempt), (event.account_id, event.subuser_id or 0)
+    return (
+        len(event.message_id) == _MESSAGE_ID_BYTES
+        and 0 <= event.at_ms <= _AT_MAX_MS
+        and min(small + large) >= 0
+        and max(small) <= _SMALL_MAX
+        and max(large) <= _INTEGER_MAX
+        and len(event.key_id) <= _KEY_ID_MAX
+        and len(event.email) <= _EMAIL_MAX
+        # PostgreSQL stores no NUL in a text.
+        and "\0" not in event.key_id + event.email
+    )
 
 
 def _outcome(outcome: Outcome, at_ms: int, delivery: Delivery, attempt: int) -> bytes:

@@ -158,6 +158,12 @@ def test_a_damaged_event_is_an_event_or_is_not_one(position: int, octet: int) ->
     [
         {"at_ms": 2**63},
         {"at_ms": -1},
+        {"at_ms": 253_402_300_800_000},
+        {"recipient_index": 2**31},
+        {"attempt": 2**31},
+        {"key_id": "k" * 23},
+        {"email": f"{'a' * 311}@b.example"},
+        {"email": "a\0@b.example"},
         {"account_id": 2**64 - 1},
         {"subuser_id": -(2**63)},
         {"message_id": b"short"},
