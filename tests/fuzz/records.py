@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import msgspec
 
+from sekisho.doors.cli import eventtext
 from sekisho.events import record
 from sekisho.ids import AccountId, KeyId, MessageId
 from sekisho.queue.model import (
@@ -32,7 +34,6 @@ TOKENS = (
 )  # fmt: skip
 
 _ID = bytes(range(16))
-_INTEGER_MAX = 2**63 - 1
 
 
 def target(data: bytes) -> None:
@@ -68,9 +69,14 @@ def _event(blob: bytes) -> None:
     with contextlib.suppress(record.NotAnEvent):
         event = record.decode(blob)
         assert len(event.message_id) == len(_ID)
-        # All that a column of the store takes.
-        assert 0 <= event.at_ms <= _INTEGER_MAX
-        assert 0 <= event.attempt <= _INTEGER_MAX
+        # All that a column of any store takes, and both ways of showing it.
+        assert 0 <= event.recipient_index < 2**31
+        assert 0 <= event.attempt < 2**31
+        assert 0 <= event.at_ms // 86_400_000 < 2**31
+        assert len(event.email) <= 320
+        assert "\0" not in event.email
+        assert eventtext.line(event, {}).isprintable()
+        assert json.dumps(eventtext.document(event, {}))
 
 
 def _damaged(blob: bytes, at: int, new: int) -> bytes:
@@ -85,10 +91,10 @@ def _text(draw: Draw) -> str:
 def _message(draw: Draw) -> Message:
     return Message(
         id=MessageId(_ID),
-        accepted_ms=draw.number(7),
+        accepted_ms=draw.number(5),
         account_id=AccountId(draw.number(3)),
         subuser_id=AccountId(draw.number(3)) if draw.flag() else None,
-        key_id=KeyId(_text(draw)),
+        key_id=KeyId(_text(draw)[:22].replace("\0", "")),
         mail_from=_text(draw),
         from_domain=_text(draw),
         header=b"",
@@ -111,5 +117,5 @@ def _settlement(draw: Draw) -> Settlement:
         Dropped(_text(draw)),
         Expired(_text(draw), _text(draw)),
     )
-    delivery = Delivery(1, message, Recipient(draw.octet(), _text(draw)), draw.octet(), draw.number(7))
-    return Settlement(delivery, outcomes[draw.octet() % len(outcomes)], draw.number(7))
+    delivery = Delivery(1, message, Recipient(draw.octet(), _text(draw).replace("\0", "")), draw.octet(), 1)
+    return Settlement(delivery, outcomes[draw.octet() % len(outcomes)], draw.number(5))
