@@ -13,8 +13,8 @@ from sekisho.ports.clock import Clock
 CROWD: Final = 24
 """Messages being committed at once: more than a load that is kept up with ever has, fewer than a burst has."""
 
-BURST_S: Final = 0.75
-"""How long clients go first. At 3,000 messages a second what piles up meanwhile stays in memory."""
+BURST: Final = 2_000
+"""Messages that go first: as many as memory holds for one destination. More would have to be read back from disk."""
 
 _LULL_S: Final = 0.1
 """Between two commits nobody waits: a crowd is over when none has been seen for so long."""
@@ -26,20 +26,22 @@ _REST_S: Final = 2.0
 class Crowd:
     """Counts the clients that wait. On the loop only."""
 
-    __slots__ = ("_began_s", "_clock", "_seen_s", "_waiting")
+    __slots__ = ("_came", "_clock", "_seen_s", "_waiting")
 
     def __init__(self, clock: Clock) -> None:
         self._clock: Final = clock
         self._waiting = 0
-        self._began_s = self._seen_s = float("-inf")
+        self._came = 0
+        self._seen_s = float("-inf")
 
     def __enter__(self) -> None:
         """One more waits."""
         self._waiting += 1
+        self._came += 1
         if self._waiting >= CROWD:
             now_s = self._clock.monotonic()
             if now_s - self._seen_s > _REST_S:
-                self._began_s = now_s
+                self._came = 0
             self._seen_s = now_s
 
     def __exit__(self, *_: object) -> None:
@@ -47,5 +49,4 @@ class Crowd:
 
     def goes_first(self) -> bool:
         """Whether deliveries give way now."""
-        now_s = self._clock.monotonic()
-        return now_s - self._seen_s < _LULL_S and now_s - self._began_s < BURST_S
+        return self._came < BURST and self._clock.monotonic() - self._seen_s < _LULL_S

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from sekisho.service.crowd import BURST_S, CROWD, Crowd
+from sekisho.service.crowd import BURST, CROWD, Crowd
 from tests.fakes.clock import FakeClock
 
 TICK_S = 1 / 16
@@ -51,12 +51,13 @@ def last(crowd: Crowd, clock: FakeClock, duration_s: float) -> list[bool]:
 
 def test_a_load_that_goes_on_goes_first_only_for_a_moment() -> None:
     clock = FakeClock()
-    assert sum(last(Crowd(clock), clock, 60)) == BURST_S / TICK_S
+    assert sum(last(Crowd(clock), clock, 60)) == -(-BURST // CROWD)
 
 
 def test_after_a_rest_the_next_crowd_goes_first_again() -> None:
     clock = FakeClock()
     crowd = Crowd(clock)
-    last(crowd, clock, 5)
+    last(crowd, clock, 60)
+    assert not crowd.goes_first()
     clock.go(3)
     assert last(crowd, clock, 0.5) == [True] * 8
