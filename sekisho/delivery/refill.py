@@ -70,6 +70,8 @@ class Refill:
         self._listed: str | None = None
         """The last destination listed; None = no list is wanted."""
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
+        """When the timer is set; the handle need not know (uvloop gives a plain one for a wait under a millisecond)."""
         self._stopped = False
 
     def wake(self) -> None:
@@ -187,9 +189,10 @@ class Refill:
         wait_s = min(max(0.0, (next_ms - self._clock.now_ms()) / 1000), TIMER_MAX_S)
         when = self._loop.time() + wait_s
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._rings_at <= when:
                 return
             self._timer.cancel()
+        self._rings_at = when
         self._timer = self._loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
