@@ -51,7 +51,8 @@ def _check(reply: Reply) -> None:
     assert not reply.enhanced or reply.enhanced.startswith(str(reply.code)[0])
     assert str(reply).isprintable()
     assert str(reply).encode("utf-8")
-    if all(len(line.encode()) < LINE_KEPT_BYTES - 20 for line in reply.lines):
+    # A blank that stood in front of a line without the status would stand behind the status now.
+    if all(len(line.encode()) < LINE_KEPT_BYTES - 20 and not line.startswith(" ") for line in reply.lines):
         (again,) = ReplyParser().feed(bytes(reply))
         assert again == reply
 
