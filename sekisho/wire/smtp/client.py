@@ -348,9 +348,11 @@ class ClientSession(Generic[Tag]):
         if heard.code == 220:
             self._state = _State.HANDSHAKE
             self._events.append(StartTls())
+        elif heard.code == 421:
+            self._refuse(heard)
         elif self._tls is TlsWish.ALWAYS:
             self._fail(FailureKind.NO_TLS, f"TLS is required and the host said: {heard}")
-        elif heard.code != 421:
+        else:
             self._log_in()
 
     def _log_in(self) -> None:

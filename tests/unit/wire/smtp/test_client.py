@@ -395,6 +395,14 @@ def test_required_tls_is_not_waived(hello: bytes) -> None:
     assert failure(shaking().receive(b"454 4.7.0 not now\r\n")).kind is FailureKind.NO_TLS
 
 
+@pytest.mark.parametrize("wish", [TlsWish.ALWAYS, TlsWish.IF_OFFERED])
+def test_a_host_that_closes_instead_of_starting_tls_has_refused_us(wish: TlsWish) -> None:
+    failed = failure(shaking(wish).receive(b"421 4.3.2 closing\r\n"))
+    assert failed.kind is FailureKind.REFUSED
+    assert failed.reply is not None
+    assert failed.reply.code == 421
+
+
 def test_opportunistic_tls_goes_on_in_clear_text_when_refused() -> None:
     assert shaking(TlsWish.IF_OFFERED).receive(b"454 4.7.0 not now\r\n") == [Idle()]
 
