@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
@@ -17,7 +17,8 @@ import structlog
 
 from sekisho.delivery.dialling import said
 from sekisho.delivery.job import Job
-from sekisho.delivery.routes import Target
+from sekisho.delivery.site import Hop
+from sekisho.delivery.tls import AuthoritiesError, Level, Protection, TlsContexts
 from sekisho.delivery.verdict import Temporary, Verdict, of_answer, of_failure
 from sekisho.preparation.model import Ready
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Classification, Delivery, Remote
@@ -46,7 +47,7 @@ _RETURNS_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How many connections to one target, for how much, and how long each step may take as a whole.
+    """How many connections to one next hop, for how much, and how long each step may take as a whole.
 
     RFC 5321 §4.5.3.2 gives minutes for each; ours are a little shorter where a host that slow is of no use.
     """
@@ -55,14 +56,19 @@ class ConnectionLimits:
     deliveries: int = 1000
     """Per connection; 0 = no limit."""
     connect_s: float = 30
+    """One address; and finding out the addresses."""
     opening_s: float = 60
     """From the connection to the first transaction: greeting, EHLO, TLS, AUTH."""
+    reach_s: float = 300
+    """All addresses of a next hop, until one is open."""
     envelope_s: float = 120
     """MAIL to 354, whether as a group or step by step; RECIPIENT_S more for each recipient."""
     content_s: float = 600
     """The content and the answer to it."""
     idle_s: float = 30
     """An idle connection is kept for so long."""
+    session_s: float = 300
+    """No transaction begins on a connection that is this old: load moves to where it belongs, as with Postfix."""
     quit_s: float = 5
 
 
@@ -89,7 +95,7 @@ class Owner(Protocol):
         """Nothing to do: ``serve`` when there is."""
 
     def ended(self, connection: Connection, failure: Failure | None) -> None:
-        """It is over; None: it ended with QUIT."""
+        """It is over, whether or not it was ever open; None: it ended with QUIT."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a coroutine that belongs to this connection."""
@@ -101,29 +107,29 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         session: ClientSession[Job],
-        target: Target,
+        hop: Hop,
+        protection: Protection,
         owner: Owner,
         limits: ConnectionLimits,
         *,
-        context: Callable[[], ssl.SSLContext],
-        verified: bool,
-        implicit: bool,
-        beside: bool,
+        contexts: TlsContexts,
+        verp: bool,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        """``verp``: each message has an envelope sender of its own for each recipient."""
         self._session = session
-        self._target = target
+        self._protection = protection
         self._owner = owner
         self._limits = limits
-        self._context = context
-        self._verified = verified
-        self._implicit = implicit
+        self._contexts = contexts
+        self._verp = verp
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._remote = Remote(host=target.host)
+        self._remote = Remote(host=hop.host, ip=hop.address)
         self._failure: Failure | None = None
         self._content_of: Job | None = None
         self._upgrading = False
+        self._last = False  # nothing more is begun
         self._over = False
         self._proven = False  # the host has answered a transaction, or let us rest
         self._writable = asyncio.Event()
@@ -132,16 +138,22 @@ class Connection(asyncio.Protocol):
         """Deliveries whose envelope was sent."""
         self.served = 0
         """Transactions that the host has answered."""
+        self.hop = hop
         self.is_open = False
-        self.beside = beside
-        """Others were open when this one was begun: what it meets says nothing about the host as a whole."""
+        self.opening: asyncio.Future[Failure | None] = loop.create_future()
+        """Done as soon as it is open (None) or will never be."""
         self.deadline = loop.time() + limits.opening_s
+        self.ends_at = loop.time() + limits.session_s
+        """Nothing is begun after this."""
 
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
-        if self._implicit:
+        if self._over:  # given up during an implicit handshake
+            transport.abort()  # type: ignore[attr-defined]  # the same
+            return
+        if self._protection.implicit:
             self._session.tls_started()
         self._see_remote()
 
@@ -174,8 +186,16 @@ class Connection(asyncio.Protocol):
         """``deadline`` has passed."""
         if self._session.is_idle:
             self.quit()
+        elif self._upgrading:
+            self.give_up(Failure(FailureKind.TLS, "TLS handshake failed: the host took too long"))
         else:
             self.give_up(Failure(FailureKind.TIMEOUT, "the host took too long"))
+
+    def begin_no_more(self) -> None:
+        """``ends_at`` has passed: finish what is under way, then say good-bye."""
+        self._last = True
+        if self._session.is_idle:
+            self.quit()
 
     def quit(self) -> None:
         """Say good-bye if at rest; the connection ends soon in any case."""
@@ -192,6 +212,7 @@ class Connection(asyncio.Protocol):
         """Cut the connection and settle nothing."""
         self._over = True
         self._writable.set()
+        self._opening_is(_CUT)
         if self._transport is not None:
             self._transport.abort()
 
@@ -209,6 +230,7 @@ class Connection(asyncio.Protocol):
                 case Idle():
                     if not self.is_open:
                         self.is_open = True
+                        self._opening_is(None)
                         self._owner.opened(self)
                     self._next()
                 case StartTls():
@@ -230,7 +252,7 @@ class Connection(asyncio.Protocol):
         """Begin the next job if the session and our own limit allow one; rest if there is none."""
         while self._session.can_begin:
             limit = self._limits.deliveries
-            if limit and self.taken >= limit:
+            if self._last or (limit and self.taken >= limit):
                 if self._content_of is None:
                     self.quit()
                 return
@@ -249,7 +271,7 @@ class Connection(asyncio.Protocol):
             _log.error("delivery.unsound_header", row=job.deliveries[0].row)
             self._conclude_all(job, Temporary("4.3.5 the prepared header is not fit to be sent", "4.3.5"))
             return
-        mail_from = ready.mail_from if self._target.verp else ready.shared_mail_from
+        mail_from = ready.mail_from if self._verp else ready.shared_mail_from
         recipients = tuple(delivery.recipient.address for delivery in job.deliveries)
         envelope = Envelope(mail_from, recipients, _size(ready), ready.eight_bit)
         objection = self._session.objection(envelope)
@@ -275,7 +297,7 @@ class Connection(asyncio.Protocol):
         self._content_of = job
         self.deadline = self._loop.time() + self._limits.content_s
         if isinstance(ready.body, BodyFile):
-            self._owner.spawn(self._stream(ready.header, ready.body), f"content to {self._target.host}")
+            self._owner.spawn(self._stream(ready.header, ready.body), f"content to {self.hop.host}")
         else:
             self._session.send_content(ready.header, ready.body)
             self._next()
@@ -329,7 +351,7 @@ class Connection(asyncio.Protocol):
     def _conclude_all(self, job: Job, verdict: Verdict) -> None:
         for delivery in job.deliveries:
             self._owner.conclude(delivery, verdict)
-        self._owner.finished(job, served=True)
+        self._owner.finished(job, served=False)
 
     def _conclude_unsayable(self, job: Job) -> None:
         """An address can't be written into a command: the last guard; doors refuse such addresses."""
@@ -347,7 +369,7 @@ class Connection(asyncio.Protocol):
             else:
                 verdict = Temporary("4.3.5 another address of the envelope can't be sent", "4.3.5", self._remote)
             self._owner.conclude(delivery, verdict)
-        self._owner.finished(job, served=True)
+        self._owner.finished(job, served=False)
 
     # TLS.
 
@@ -356,17 +378,23 @@ class Connection(asyncio.Protocol):
             return
         self._upgrading = True
         self._transport.pause_reading()
-        self._owner.spawn(self._upgrade(self._transport), f"TLS with {self._target.host}")
+        self._owner.spawn(self._upgrade(self._transport), f"TLS with {self.hop.host}")
 
     async def _upgrade(self, plain: asyncio.Transport) -> None:
-        left_s = max(1.0, self.deadline - self._loop.time())
         try:
+            context = await self._contexts.get(self._protection.level)
+            if self._over:
+                return
             secured = await self._loop.start_tls(
-                plain, self, self._context(), server_hostname=self._target.host, ssl_handshake_timeout=left_s
+                plain,
+                self,
+                context,
+                server_hostname=self.hop.host,
+                ssl_handshake_timeout=max(1.0, self.deadline - self._loop.time()),
             )
-        except (OSError, TimeoutError) as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that no certificate can have
             self._upgrading = False
-            self.give_up(Failure(FailureKind.TLS, f"TLS handshake failed: {said(error)}"))
+            self.give_up(handshake_failure(error))
             return
         self._upgrading = False
         self._transport = secured
@@ -385,12 +413,12 @@ class Connection(asyncio.Protocol):
         secured = transport.get_extra_info("ssl_object")
         cipher = secured.cipher() if secured is not None else None
         self._remote = Remote(
-            host=self._target.host,
-            ip=peer[0] if peer else "",
+            host=self.hop.host,
+            ip=peer[0] if peer else self.hop.address,
             local_ip=here[0] if here else "",
             tls_version=(secured.version() or "") if secured is not None else "",
             tls_cipher=cipher[0] if cipher else "",
-            tls_verified=secured is not None and self._verified,
+            tls_verified=secured is not None and self._protection.level is Level.VERIFIED,
         )
 
     @property
@@ -408,10 +436,22 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
             else:
                 self._transport.abort()
+        self._opening_is(self._failure or _CUT)
         self._owner.ended(self, self._failure)
+
+    def _opening_is(self, outcome: Failure | None) -> None:
+        if not self.opening.done():
+            self.opening.set_result(outcome)
 
 
 _CUT = Failure(FailureKind.CLOSED, "the connection was cut")
+
+
+def handshake_failure(error: Exception) -> Failure:
+    """Tell a certificate that we do not accept from all other trouble with TLS."""
+    is_certificate = isinstance(error, ssl.SSLCertVerificationError | AuthoritiesError)
+    kind = FailureKind.CERTIFICATE if is_certificate else FailureKind.TLS
+    return Failure(kind, f"TLS handshake failed: {said(error)}")
 
 
 def _opened(body: BodyFile) -> BinaryIO:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from sekisho.delivery.job import Holding, Job
-from sekisho.delivery.site import NoMail, Site
+from sekisho.delivery.site import Hop, NoMail, Site
 from sekisho.delivery.tasks import Tasks
 from sekisho.delivery.verdict import Temporary
 
@@ -27,6 +27,9 @@ class SiteFinder(Protocol):
 
     async def find(self, domain: str) -> Site | NoMail:
         """Look it up."""
+
+    async def hops(self, site: Site) -> Sequence[Hop] | NoMail:
+        """See ``dialling.Hops``."""
 
 
 class Lookups:

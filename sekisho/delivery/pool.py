@@ -1,75 +1,93 @@
-"""The connections to one target: opened on demand, kept for a while, backed off when the host does not answer.
+"""The connections to one next hop: opened on demand, kept for a while, backed off when nobody answers.
 
 What a failure means here:
 
-- *no connection is open and one can't be opened*: the host is down. Whatever waits for it is deferred with the reason,
-  and so is what comes during a pause that doubles each time. Nothing tries the host before the pause is over, and
-  then a single connection does.
-- *others were open when it was tried*: the host may limit connections. No more are opened for a while; those that are
-  open go on.
+- *no connection is open and none can be opened*: the next hop is down, and the feed is shut with the reason. Nothing
+  is tried before a pause is over, which doubles each time; then a single connection is.
+- *others were open when it was tried*: the host limits connections (window.py). Those that are open go on.
 - *hosts that take connections and drop each at its first message* are down as well after a few of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from sekisho.delivery.attempt import Connection, ConnectionLimits, Owner
-from sekisho.delivery.dialling import DialError, Dialler, said
-from sekisho.delivery.feed import Conclude, Feed
+from sekisho.delivery.dialling import Dialler
+from sekisho.delivery.feed import Conclude
 from sekisho.delivery.job import Job
+from sekisho.delivery.opening import NotOpened, Opener, Opens
 from sekisho.delivery.routes import RouteTls, Target
-from sekisho.delivery.shaping import NextHop
+from sekisho.delivery.site import Hop, Site
 from sekisho.delivery.tasks import Tasks
+from sekisho.delivery.tls import Protection
 from sekisho.delivery.verdict import Temporary, Verdict, of_failure
-from sekisho.queue.model import Delivery, Remote
+from sekisho.delivery.window import Window
+from sekisho.queue.model import Bounced, Classification, Delivery
 from sekisho.wire.smtp.client import ClientSession
-from sekisho.wire.smtp.dialogue import Failure, FailureKind, Login, TlsWish
+from sekisho.wire.smtp.dialogue import Failure
 
 _log = structlog.get_logger(__name__)
 
-IMPLICIT_TLS_PORT = 465
-"""RFC 8314 §7.3: TLS from the first byte."""
 PAUSE_FIRST_S = 5.0
 PAUSE_MAX_S = 300.0
-"""Of a host that is down. Each delivery has its own retry time beside it."""
-CLEAR_TEXT_S = 3600.0
-"""How long an opportunistic target whose handshake failed is talked to in clear text."""
+"""Of a next hop that is down. Each delivery has its own retry time beside it."""
 _FRUITLESS_MAX = 3
 """Connections in a row that open and then answer nothing."""
+_MISTAKE = NotOpened(
+    Temporary("4.3.0 internal error", "4.3.0", classification=Classification.TECHNICAL),
+)
+"""The task that was to open a connection failed: it is logged there."""
 
 
-class Pool(Owner):
-    """Implements ``feed.Outlet`` for a target on the network."""
+class Source(Protocol):
+    """What a pool asks of its feed: see ``feed.Feed``."""
+
+    @property
+    def prepared(self) -> int: ...
+
+    def pull(self) -> Job | None: ...
+
+    def give_back(self, job: Job) -> None: ...
+
+    def shut(self, verdict: Temporary | Bounced, until: float) -> None: ...
+
+    def probe(self) -> None: ...
+
+    def reopened(self) -> None: ...
+
+
+class Pool(Owner, Opens):
+    """Implements ``feed.Outlet`` for a next hop on the network."""
 
     def __init__(
         self,
-        hop: NextHop,
-        feed: Feed,
+        hop: Target | Site,
+        feed: Source,
         conclude: Conclude,
         dialler: Dialler,
         limits: ConnectionLimits,
         *,
         hostname: str,
-        tls: RouteTls,  # noqa: ARG002
+        tls: RouteTls,
         tasks: Tasks,
         on_rest: Callable[[], None],
     ) -> None:
         """``on_rest`` is called whenever a job or a connection is done with."""
-        assert isinstance(hop, Target)  # noqa: S101
-        self._target = hop
         self._feed = feed
         self._conclude = conclude
         self._dialler = dialler
-        self.limits = limits
-        self._hostname = hostname
+        self._limits = limits
         self._tasks = tasks
         self._on_rest = on_rest
+        self._name = hop.host if isinstance(hop, Target) else hop.hosts[0].host
+        self._verp = hop.verp if isinstance(hop, Target) else True
+        self._opener = Opener(hop, dialler, limits, hostname=hostname, tls=tls)
+        self._window = Window(limits.connections)
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._resting: list[Connection] = []
@@ -77,9 +95,7 @@ class Pool(Owner):
         self._open = 0
         self._fruitless = 0
         self._pause_s = 0.0
-        self._no_more_until = 0.0
         self._reopening: asyncio.TimerHandle | None = None
-        self._clear_until = 0.0
         self._retired = False
         self.busy = 0
         """Jobs pulled and not yet concluded or given back."""
@@ -89,16 +105,13 @@ class Pool(Owner):
     def wake(self) -> None:
         while self._feed.prepared and self._resting:
             self._resting.pop().serve()
+        if self._retired or self._reopening is not None:
+            return
         # One connection for each prepared job that nobody is on the way to; the first one shows whether the host is up.
-        limit = self.limits.connections if self._open else 1
-        while (
-            self._feed.prepared > self._dialling
-            and len(self._connections) + self._dialling < limit
-            and not self._retired
-            and self._loop.time() >= self._no_more_until
-        ):
+        limit = self._window.size(self._loop.time()) if self._open else 1
+        while self._feed.prepared > self._dialling and self._open + self._dialling < limit:
             self._dialling += 1
-            self._tasks.spawn(self._dial(), f"connection to {self._target.host}")
+            self._tasks.spawn(self._dial(), f"connection to {self._name}")
 
     def hurry(self) -> None:
         if self._reopening is not None:
@@ -122,18 +135,37 @@ class Pool(Owner):
     def sweep(self, now: float) -> None:
         """Once a second: end what has taken too long."""
         for connection in tuple(self._connections):
-            if connection.deadline <= now:
-                if connection in self._resting:
-                    self._resting.remove(connection)
+            is_late = connection.deadline <= now
+            if not is_late and connection.ends_at > now:
+                continue
+            if connection in self._resting:
+                self._resting.remove(connection)
+            if is_late:
                 connection.expire()
+            else:
+                connection.begin_no_more()
 
     @property
     def is_idle(self) -> bool:
-        return not self._connections and not self._dialling and self._reopening is None
+        return self.is_over and self._reopening is None
 
     @property
     def is_over(self) -> bool:
         return not self._connections and not self._dialling
+
+    @property
+    def limits(self) -> ConnectionLimits:
+        """What holds for connections that are opened from now on; fewer of them end those that are too many."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: ConnectionLimits) -> None:
+        self._limits = self._opener.limits = limits
+        self._window.resize(limits.connections)
+        for connection in list(self._connections)[limits.connections :]:
+            if connection in self._resting:
+                self._resting.remove(connection)
+            connection.begin_no_more()
 
     # Owner: the connections' side.
 
@@ -157,12 +189,17 @@ class Pool(Owner):
         self.busy -= 1
         if served:
             self._fruitless = 0
+            self._pause_s = 0.0
+            if self._window.answered():
+                self._loop.call_soon(self.wake)
 
     def opened(self, connection: Connection) -> None:  # noqa: ARG002
         self._open += 1
-        self._pause_s = 0.0
+        self._window.opened(self._open, self._loop.time())
+        if self._reopening is not None:
+            self._reopening.cancel()
+            self._reopening = None
         self._feed.reopened()
-        self._loop.call_soon(self.wake)  # there may be work for more than one
 
     def rested(self, connection: Connection) -> None:
         if self._retired:
@@ -174,14 +211,11 @@ class Pool(Owner):
         self._connections.discard(connection)
         if connection in self._resting:
             self._resting.remove(connection)
-        if connection.is_open:
-            self._open -= 1
-        if failure is not None and not connection.is_open:
-            self._opening_failed(failure, connection.remote, beside=connection.beside)
-        elif failure is not None and connection.taken and not connection.served:
-            self._fruitless += 1
-            if self._fruitless >= _FRUITLESS_MAX and not self._open:
-                self._down(of_failure(failure, connection.remote))
+        if not connection.is_open:
+            return  # whoever opens it goes on
+        self._open -= 1
+        if failure is not None and connection.taken and not connection.served:
+            self._was_fruitless(connection, failure)
         if self._retired:
             self._on_rest()
         else:
@@ -190,98 +224,77 @@ class Pool(Owner):
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(work, name)
 
-    # Opening.
+    # Opens: the opener's side.
 
-    async def _dial(self) -> None:
-        target, limits = self._target, self.limits
-        beside = self._open > 0
-        clear = target.tls is RouteTls.OFF or (
-            target.tls is RouteTls.OPPORTUNISTIC and self._loop.time() < self._clear_until
-        )
-        implicit = target.port == IMPLICIT_TLS_PORT and not clear
-        context = functools.partial(self._dialler.context, target.tls)
-        try:
-            sock = await self._dialler.connect(target.host, target.port, limits.connect_s)
-        except DialError as error:
-            self._dialling -= 1
-            self._opening_failed(error.failure, Remote(host=target.host), beside=beside)
-            return
-        except BaseException:
-            self._dialling -= 1
-            raise
+    def begin(self, session: ClientSession[Job], hop: Hop, protection: Protection) -> Connection:
         connection = Connection(
-            self._session(clear=clear),
-            target,
+            session,
+            hop,
+            protection,
             self,
-            limits,
-            context=context,
-            verified=target.tls is RouteTls.REQUIRED,
-            implicit=implicit,
-            beside=beside,
+            self._limits,
+            contexts=self._dialler.contexts,
+            verp=self._verp,
             loop=self._loop,
         )
         self._connections.add(connection)
+        return connection
+
+    def serves(self, hop: Hop) -> bool:
+        return any(connection.is_open and connection.hop == hop for connection in self._connections)
+
+    @property
+    def is_wanted(self) -> bool:
+        return not self._retired
+
+    # Failures.
+
+    async def _dial(self) -> None:
+        beside = self._open > 0
+        missed: NotOpened | None = _MISTAKE
         try:
-            await self._loop.create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=context() if implicit else None,
-                server_hostname=target.host if implicit else None,
-                ssl_handshake_timeout=limits.opening_s if implicit else None,
-            )
-        except (OSError, TimeoutError) as error:
-            sock.close()
-            connection.give_up(Failure(FailureKind.TLS, f"TLS handshake failed: {said(error)}"))
-        except BaseException:
-            sock.close()
-            raise
+            missed = await self._opener.open(self)
         finally:
             self._dialling -= 1
+            if self._retired:
+                self._on_rest()
+            else:
+                if missed is not None:
+                    self._missed(missed, beside=beside)
+                self.wake()
 
-    def _session(self, *, clear: bool) -> ClientSession[Job]:
-        target = self._target
-        if clear:
-            return ClientSession(self._hostname, TlsWish.NEVER)
-        if target.tls is RouteTls.OPPORTUNISTIC:
-            return ClientSession(self._hostname, TlsWish.IF_OFFERED)
-        login = Login(target.username, target.password) if target.password is not None else None
-        return ClientSession(self._hostname, TlsWish.ALWAYS, login)
-
-    def _opening_failed(self, failure: Failure, remote: Remote, *, beside: bool) -> None:
-        if (
-            failure.kind is FailureKind.TLS
-            and self._target.tls is RouteTls.OPPORTUNISTIC
-            and self._target.port != IMPLICIT_TLS_PORT
-        ):
-            # Opportunistic means that mail matters more: the next connection asks for no TLS (RFC 7435 §3).
-            self._clear_until = self._loop.time() + CLEAR_TEXT_S
-            _log.warning("delivery.tls_fallback", host=self._target.host, reason=failure.text)
-            self._loop.call_soon(self.wake)
-            return
-        if self._retired:
-            return
+    def _missed(self, missed: NotOpened, *, beside: bool) -> None:
         if self._open or beside:
-            self._pause()
-            _log.warning("delivery.connection_failed", host=self._target.host, reason=failure.text)
-            return
-        self._down(of_failure(failure, remote))
+            # What it met says nothing about the next hop as a whole.
+            self._window.refused(self._open, self._loop.time())
+            _log.warning("delivery.connection_failed", host=self._name, reason=missed.verdict.reply)
+        else:
+            self._down(missed)
 
-    def _down(self, verdict: Temporary) -> None:
-        self._pause()
+    def _was_fruitless(self, connection: Connection, failure: Failure) -> None:
+        self._fruitless += 1
+        self._opener.avoid(connection.hop)
+        if self._open:
+            self._window.refused(self._open, self._loop.time())
+        elif self._fruitless >= _FRUITLESS_MAX:
+            self._down(NotOpened(of_failure(failure, connection.remote)))
+
+    def _down(self, missed: NotOpened) -> None:
         self._fruitless = 0
-        _log.warning("delivery.host_down", host=self._target.host, reason=verdict.reply, pause_s=self._pause_s)
-        self._feed.shut(verdict, self._no_more_until)
-
-    def _pause(self) -> None:
-        """Open nothing for a while, twice as long as the last time."""
+        self._window.lost()
+        # Twice as long as the last time, unless it has answered a message since.
         self._pause_s = min(self._pause_s * 2 or PAUSE_FIRST_S, PAUSE_MAX_S)
-        self._no_more_until = self._loop.time() + self._pause_s
+        until = self._loop.time() + self._pause_s
         if self._reopening is not None:
             self._reopening.cancel()
-        self._reopening = self._loop.call_later(self._pause_s, self._reopen)
+        self._reopening = self._loop.call_at(until, self._reopen)
+        verdict = missed.verdict
+        _log.warning(
+            "delivery.host_down", host=self._name, reason=verdict.reply, pause_s=self._pause_s, tried=missed.tried
+        )
+        self._feed.shut(verdict, until)
 
     def _reopen(self) -> None:
         self._reopening = None
-        self._no_more_until = 0.0
         self._feed.probe()
         self.wake()

@@ -98,7 +98,7 @@ class Scheduler:
         self._settling = Settling(
             spool, self._ledger, clock=clock, retry=retry, chance=chance, on_settled=self._settled
         )
-        self._dialler = Dialler(source_addresses, extra_ca)
+        self._dialler = Dialler(source_addresses, extra_ca, sites)
         self._tasks = Tasks()
         self._quarantine = Quarantine()
         self._loop = asyncio.get_running_loop()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sekisho.delivery.verdict import Verdict
+from sekisho.delivery.verdict import Temporary
+from sekisho.queue.model import Bounced
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Site:
 class NoMail:
     """Nothing can be sent there: for good (null MX, no such domain) or for now (DNS in trouble)."""
 
-    verdict: Verdict
+    verdict: Temporary | Bounced
 
 
 @dataclass(frozen=True, slots=True)

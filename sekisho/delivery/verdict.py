@@ -48,6 +48,7 @@ def of_answer(answer: Answer, remote: Remote, *, shared: bool = False) -> Verdic
 
 
 _FAILURE_STATUS: dict[FailureKind, str] = {
+    FailureKind.CERTIFICATE: "4.7.5",
     FailureKind.CLOSED: "4.4.2",
     FailureKind.CONNECT: "4.4.1",
     FailureKind.GARBAGE: "4.5.0",

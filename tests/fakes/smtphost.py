@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import ssl
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from socket import SO_LINGER, SOL_SOCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,21 @@ class Close:
     """Hang up without an answer."""
 
 
-Fault = Say | Hang | Close
-CLOSE, HANG = Close(), Hang()
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Hang up with a TCP RST, as a crashed host or a firewall does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """Say this again and again, until the client has had enough; a byte at a time if ``drip_s`` lies in between."""
+
+    data: bytes
+    drip_s: float = 0.0
+
+
+Fault = Say | Hang | Close | Reset | Endless
+CLOSE, HANG, RESET = Close(), Hang(), Reset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,8 @@ class SmtpHost:
     """Connections welcome at the same time."""
     hold: asyncio.Event | None = None
     """Set by a test: the answer to every content waits for it."""
+    stall_handshakes: int = 0
+    """So many times, what follows the 220 to STARTTLS is read and not answered."""
     _script: dict[str, deque[Fault | None]] = field(default_factory=dict)
     _always: dict[str, Fault] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -101,7 +119,7 @@ class SmtpHost:
         await self.until(lambda: command in self.commands)
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait for something that a command, a mail or the end of a connection brings about."""
+        """Wait for something that a command, a mail, a connection or the end of one brings about."""
         async with asyncio.timeout(20):
             while not reached():
                 self.happened.clear()
@@ -120,6 +138,7 @@ class SmtpHost:
         self.connections += 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
+        self.happened.set()
         try:
             with contextlib.suppress(OSError, EOFError, asyncio.CancelledError, ssl.SSLError):
                 await _Dialogue(self, reader, writer, self.connections).run()
@@ -179,6 +198,13 @@ class _Dialogue:
                 await asyncio.Event().wait()
             case Close():
                 raise _HungUpError
+            case Reset():
+                socket = self.writer.get_extra_info("socket")
+                socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+                self.writer.transport.abort()
+                raise _HungUpError
+            case Endless():
+                await self._drone(fault)
             case Say(data=data, close=close):
                 self.writer.write(data)
                 await self.writer.drain()
@@ -190,6 +216,15 @@ class _Dialogue:
                 await self.writer.drain()
                 return int(ordinary[:3])
         return None
+
+    async def _drone(self, fault: Endless) -> None:
+        pieces = [bytes([byte]) for byte in fault.data] if fault.drip_s else [fault.data * 100]
+        for piece in itertools.cycle(pieces):
+            self.writer.write(piece)
+            await self.writer.drain()
+            if self.reader.at_eof() or self.writer.is_closing():
+                raise _HungUpError
+            await asyncio.sleep(fault.drip_s)
 
     def _pending(self) -> bytes:
         return bytes(self.reader._buffer)  # type: ignore[attr-defined]
@@ -242,6 +277,11 @@ class _Dialogue:
         if await self._answer("STARTTLS", "220 2.0.0 go") != 220:
             return
         assert self.host.tls is not None
+        if self.host.stall_handshakes:
+            self.host.stall_handshakes -= 1
+            while await self.reader.read(1024):
+                pass
+            raise _HungUpError
         await self.writer.start_tls(self.host.tls)
         self.secured = True
         self.greeted = False

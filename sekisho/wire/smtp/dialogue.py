@@ -40,6 +40,7 @@ class TlsWish(enum.Enum):
 class FailureKind(enum.Enum):
     """Why a connection came to nothing; the driver's own kinds included."""
 
+    CERTIFICATE = "certificate"  # the handshake failed because we do not accept the host's certificate
     CLOSED = "closed"  # the host hung up
     CONNECT = "connect"  # no connection could be made
     GARBAGE = "garbage"  # what the host sent is not SMTP
@@ -48,7 +49,7 @@ class FailureKind(enum.Enum):
     OURS = "ours"  # something on our side went wrong in the middle of it
     REFUSED = "refused"  # the host said no to us, not to a message; or 421 at any time
     TIMEOUT = "timeout"
-    TLS = "tls"  # handshake or verification failed
+    TLS = "tls"  # the handshake failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -522,7 +522,7 @@ async def test_opportunistic_tls_falls_back_to_clear_text() -> None:
 async def test_implicit_tls(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     host = SmtpHost(tls=authority.server("127.0.0.1"), implicit=True, login=("user", "geheim"))
     async with serving(host):
-        monkeypatch.setattr("sekisho.delivery.pool.IMPLICIT_TLS_PORT", host.port)
+        monkeypatch.setattr("sekisho.delivery.opening.IMPLICIT_TLS_PORT", host.port)
         routes = routes_to(host, tls=RouteTls.REQUIRED, login=("user", "geheim"))
         async with relaying(routes, extra_ca=authority.file) as relay:
             relay.send("r@mx.test")
@@ -537,7 +537,7 @@ async def test_implicit_tls(authority: Authority, monkeypatch: pytest.MonkeyPatc
 async def test_implicit_tls_with_the_wrong_certificate(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     host = SmtpHost(tls=authority.server("other.test"), implicit=True)
     async with serving(host):
-        monkeypatch.setattr("sekisho.delivery.pool.IMPLICIT_TLS_PORT", host.port)
+        monkeypatch.setattr("sekisho.delivery.opening.IMPLICIT_TLS_PORT", host.port)
         async with relaying(routes_to(host, tls=RouteTls.REQUIRED), extra_ca=authority.file) as relay:
             relay.send("r@mx.test")
             await relay.spool.wait_for(1)
