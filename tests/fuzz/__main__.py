@@ -12,7 +12,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -60,16 +59,14 @@ def _with_atheris(name: str, seconds: int, kept: Path) -> None:
 
     with atheris.instrument_imports(include=INSTRUMENTED):
         target = catalogue.load(name)
-    words = tempfile.NamedTemporaryFile("w", suffix=".dict", delete=False)  # noqa: SIM115  # read by libFuzzer
-    with words:
-        for token in target.tokens:
-            words.write('"' + "".join(f"\\x{octet:02x}" for octet in token) + '"\n')
+    tokens = kept / "tokens"
+    tokens.write_text("".join('"' + "".join(f"\\x{octet:02x}" for octet in token) + '"\n' for token in target.tokens))
     inputs = kept / "inputs"
     inputs.mkdir(exist_ok=True)
     options = [
         f"-max_total_time={seconds}",
         f"-artifact_prefix={kept}{os.sep}",
-        f"-dict={words.name}",
+        f"-dict={tokens}",
         f"-max_len={LENGTH_MAX}",
         "-timeout=10",
         "-rss_limit_mb=1024",
