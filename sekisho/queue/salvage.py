@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,11 +24,14 @@ _ROW_MAX: Final = (1 << 63) - 1
 _COLUMNS: Final = {
     "message": "row, id, body_file, body_size, envelope, header, body",
     "delivery": "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address,"
-    " personal_to, reply, status, tried_ms, size, faults",
+    " personal_to, reply, status, tried_ms",
     "outbox": "seq, event",
     "daily": "key, day, count",
     "rate": "key, log, updated_ms",
 }
+
+_ADDED: Final = {"delivery": ("size", "faults")}
+"""Columns of later versions, with defaults: a damaged spool of before may be beyond upgrading and still be read."""
 
 _WAL_PAGES: Final = 8000
 _COMMIT_EVERY: Final = 5000
@@ -91,22 +94,33 @@ def _open(old: Path) -> sqlite3.Connection | None:
 
 def _read_identity(source: sqlite3.Connection) -> Meta | None:
     try:
-        # An old schema is brought up to date first, as far as that is possible.
-        schema.upgrade(source)
+        with suppress(sqlite3.Error):
+            # An old schema is brought up to date first, as far as that is possible.
+            schema.upgrade(source)
         return schema.read_meta(source)
     except (sqlite3.Error, NotASpoolError):
         return None
 
 
+def _columns(source: sqlite3.Connection, table: str) -> str:
+    added = _ADDED.get(table, ())
+    if added:
+        with suppress(sqlite3.Error):
+            present = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+            return ", ".join([_COLUMNS[table], *(name for name in added if name in present)])
+    return _COLUMNS[table]
+
+
 def _copy_mail(source: sqlite3.Connection, target: sqlite3.Connection, salvaged: Salvaged) -> None:
     """Deliveries decide: a message is carried over with its first one, and one that has none stays behind."""
     last, present = -1, False
-    for delivery in _rows(source, "delivery", "row", salvaged):
+    columns = _columns(source, "delivery")
+    for delivery in _rows(source, "delivery", "row", columns, salvaged):
         number = delivery[0] >> RECIPIENT_BITS
         if number != last:
             last, present = number, _copy_message(source, target, number)
             salvaged.messages += present
-        if present and _insert(target, "delivery", delivery):
+        if present and _insert(target, "delivery", columns, delivery):
             salvaged.deliveries += 1
             if not salvaged.deliveries % _COMMIT_EVERY:
                 # In pieces, so that the log does not grow as large as the spool.
@@ -126,7 +140,7 @@ def _copy_message(source: sqlite3.Connection, target: sqlite3.Connection, number
         message = source.execute(f"SELECT {_COLUMNS['message']} FROM message WHERE row = ?", (number,)).fetchone()
     except sqlite3.Error:
         return False
-    return message is not None and _is_sound(message) and _insert(target, "message", message)
+    return message is not None and _is_sound(message) and _insert(target, "message", _COLUMNS["message"], message)
 
 
 def _is_sound(message: tuple[Any, ...]) -> bool:
@@ -143,8 +157,9 @@ def _is_sound(message: tuple[Any, ...]) -> bool:
 
 
 def _copy_events(source: sqlite3.Connection, target: sqlite3.Connection, salvaged: Salvaged) -> None:
-    for event in _rows(source, "outbox", "seq", salvaged):
-        salvaged.events += _insert(target, "outbox", event)
+    columns = _COLUMNS["outbox"]
+    for event in _rows(source, "outbox", "seq", columns, salvaged):
+        salvaged.events += _insert(target, "outbox", columns, event)
 
 
 def _copy_unordered(source: sqlite3.Connection, target: sqlite3.Connection, table: str, salvaged: Salvaged) -> None:
@@ -155,16 +170,18 @@ def _copy_unordered(source: sqlite3.Connection, target: sqlite3.Connection, tabl
     except sqlite3.Error:
         salvaged.damaged_places += 1
     for row in rows:
-        _insert(target, table, row)
+        _insert(target, table, _COLUMNS[table], row)
 
 
-def _rows(source: sqlite3.Connection, table: str, key: str, salvaged: Salvaged) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    source: sqlite3.Connection, table: str, key: str, columns: str, salvaged: Salvaged
+) -> Iterator[tuple[Any, ...]]:
     """Read a table in order of its row numbers, leaping over what cannot be read: ever farther, until it can again."""
     after, leap = -1, 1
     while after < _ROW_MAX:
         try:
             for row in source.execute(
-                f"SELECT {_COLUMNS[table]} FROM {table} WHERE {key} > ? ORDER BY {key}",
+                f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}",
                 (after,),
             ):
                 after, leap = row[0], 1
@@ -178,11 +195,11 @@ def _rows(source: sqlite3.Connection, table: str, key: str, salvaged: Salvaged) 
             return
 
 
-def _insert(target: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> bool:
+def _insert(target: sqlite3.Connection, table: str, columns: str, row: tuple[Any, ...]) -> bool:
     """Store a row unless it breaks the schema: damage can also look like data."""
     try:
         target.execute(
-            f"INSERT INTO {table} ({_COLUMNS[table]}) VALUES ({', '.join('?' * len(row))})",
+            f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(row))})",
             row,
         )
     except (sqlite3.IntegrityError, sqlite3.DataError):
