@@ -122,6 +122,7 @@ class Signers:
         """``forked``: pid and our end of the line, of each."""
         self._forked: Final = forked
         self._processes: list[_Process] = []
+        self._gives_way: Callable[[], bool] = lambda: False
 
     @classmethod
     def fork(cls, count: int) -> Signers:
@@ -141,8 +142,9 @@ class Signers:
     async def connect(self, on_lost: Callable[[], None], *, gives_way: Callable[[], bool] = lambda: False) -> None:
         """Begin to talk to them; ``on_lost`` is called when one is gone that was not closed.
 
-        While ``gives_way`` says so they get little to do at a time, and leave the processors to others.
+        While ``gives_way`` says so one of them gets one job at a time, and the processors are left to others.
         """
+        self._gives_way = gives_way
         loop = asyncio.get_running_loop()
         for _, one in self._forked:
             _, process = await loop.create_unix_connection(lambda: _Process(loop, on_lost, gives_way), sock=one)
@@ -152,7 +154,7 @@ class Signers:
         """Have this signed."""
         # The first that is not busy yet: a process more than needed takes its slices from the dialogues.
         for process in self._processes:
-            if len(process) < _BUSY:
+            if len(process) < _BUSY or self._gives_way():
                 break
         else:
             process = min(self._processes, key=_Process.__len__)
