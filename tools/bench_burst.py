@@ -1,6 +1,6 @@
 """``make bench-burst``: how fast 64 connections get their 250s in a burst, while what they send is being delivered.
 
-A burst is 2,000 messages after some seconds of quiet: under a load that goes on, accepting and delivering take turns.
+A burst is 1,500 messages after some seconds of quiet: under a load that goes on, accepting and delivering take turns.
 $BENCH_MESSAGES and $BENCH_REPEATS make a shorter run, $BENCH_SIZES is the size of a message.
 """
 
@@ -27,7 +27,7 @@ BARS = (
 
 
 def measure(bench: Path) -> None:
-    messages, size = number("BENCH_MESSAGES", 2000), number("BENCH_SIZES", 10240)
+    messages, size = number("BENCH_MESSAGES", 1500), number("BENCH_SIZES", 10240)
     with scratch() as folder, sink(bench) as hop:
         site = Site(folder / "site", {"*": hop.port})
         with site.serve() as pid:

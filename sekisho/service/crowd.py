@@ -13,8 +13,9 @@ from sekisho.ports.clock import Clock
 CROWD: Final = 24
 """Messages being committed at once: more than a load that is kept up with ever has, fewer than a burst has."""
 
-BURST: Final = 2_000
-"""Messages that go first: as many as memory holds for one destination. More would have to be read back from disk."""
+BURST: Final = 1_500
+"""Messages that go first: they and what piles up behind them fit into what memory holds for one destination (2,000).
+More would have to be read back from disk, which is dearer."""
 
 _LULL_S: Final = 0.1
 """Between two commits nobody waits: a crowd is over when none has been seen for so long."""
