@@ -140,28 +140,33 @@ class Opener:
         for tried in all_tried:
             self.avoid(tried.hop)
         if fresh:
-            _log.warning("delivery.address_skipped", host=fresh[0].hop.host, tried=_in_words(fresh))
+            tell(self._to, "delivery.address_skipped", host=fresh[0].hop.host, tried=_in_words(fresh))
 
     # One address.
 
     async def _try(self, whom: Opens, hop: Hop, until: float) -> Tried | None:
         """Open a connection to this address at the best level of TLS that it manages."""
-        memory = self._dialler.memory
         protection = self._protection(hop)
+        because: Failure | None = None
         while True:
             tried = await self._try_at(whom, hop, protection, until)
             if tried is None:
+                if because is not None:
+                    self._weakened(hop, protection.level, because)
                 return None
-            kind = tried.failure.kind
-            level = weaker(self._tls, protection.level, kind, implicit=protection.implicit)
-            if level is None or not whom.is_wanted:
+            because = tried.failure
+            level = weaker(self._tls, protection.level, because.kind, implicit=protection.implicit)
+            if level is None or not whom.is_wanted or self._loop.time() >= until:
                 return tried
-            memory.remember(hop.host, level, self._loop.time())
-            if level is Level.CLEAR:
-                _log.warning("delivery.tls_fallback", host=hop.host, ip=hop.address, reason=tried.failure.text)
-            else:
-                _log.info("delivery.tls_unverified", host=hop.host, ip=hop.address, reason=tried.failure.text)
             protection = Protection(level, protection.implicit)
+
+    def _weakened(self, hop: Hop, level: Level, because: Failure) -> None:
+        """Remember it, now that it is known to help: a host may as well have gone away in the middle of a handshake."""
+        self._dialler.memory.remember(hop.host, level, self._loop.time())
+        if level is Level.CLEAR:
+            tell(self._to, "delivery.tls_fallback", host=hop.host, ip=hop.address, reason=because.text)
+        else:
+            _log.info("delivery.tls_unverified", host=hop.host, ip=hop.address, reason=because.text)
 
     def _protection(self, hop: Hop) -> Protection:
         match self._tls:
@@ -206,6 +211,11 @@ class Opener:
         to = self._to
         login = Login(to.username, to.password) if isinstance(to, Target) and to.password is not None else None
         return ClientSession(self._hostname, TlsWish.ALWAYS, login)
+
+
+def tell(to: Target | Site, event: str, **details: object) -> None:
+    """Log trouble with a next hop: a warning where an operator chose it, who may mend it; else it is the world's."""
+    (_log.warning if isinstance(to, Target) else _log.info)(event, **details)
 
 
 def _in_words(all_tried: Iterable[Tried]) -> tuple[str, ...]:

@@ -14,13 +14,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import structlog
-
 from sekisho.delivery.attempt import Connection, ConnectionLimits, Owner
 from sekisho.delivery.dialling import Dialler
 from sekisho.delivery.feed import Conclude
 from sekisho.delivery.job import Job
-from sekisho.delivery.opening import NotOpened, Opener, Opens
+from sekisho.delivery.opening import NotOpened, Opener, Opens, tell
 from sekisho.delivery.routes import RouteTls, Target
 from sekisho.delivery.site import Hop, Site
 from sekisho.delivery.tasks import Tasks
@@ -30,8 +28,6 @@ from sekisho.delivery.window import Window
 from sekisho.queue.model import Bounced, Classification, Delivery
 from sekisho.wire.smtp.client import ClientSession
 from sekisho.wire.smtp.dialogue import Failure
-
-_log = structlog.get_logger(__name__)
 
 PAUSE_FIRST_S = 5.0
 PAUSE_MAX_S = 300.0
@@ -84,6 +80,7 @@ class Pool(Owner, Opens):
         self._limits = limits
         self._tasks = tasks
         self._on_rest = on_rest
+        self._to = hop
         self._name = hop.host if isinstance(hop, Target) else hop.hosts[0].host
         self._verp = hop.verp if isinstance(hop, Target) else True
         self._opener = Opener(hop, dialler, limits, hostname=hostname, tls=tls)
@@ -267,7 +264,7 @@ class Pool(Owner, Opens):
         if self._open or beside:
             # What it met says nothing about the next hop as a whole.
             self._window.refused(self._open, self._loop.time())
-            _log.warning("delivery.connection_failed", host=self._name, reason=missed.verdict.reply)
+            tell(self._to, "delivery.connection_failed", host=self._name, reason=missed.verdict.reply)
         else:
             self._down(missed)
 
@@ -289,8 +286,13 @@ class Pool(Owner, Opens):
             self._reopening.cancel()
         self._reopening = self._loop.call_at(until, self._reopen)
         verdict = missed.verdict
-        _log.warning(
-            "delivery.host_down", host=self._name, reason=verdict.reply, pause_s=self._pause_s, tried=missed.tried
+        tell(
+            self._to,
+            "delivery.host_down",
+            host=self._name,
+            reason=verdict.reply,
+            pause_s=self._pause_s,
+            tried=missed.tried,
         )
         self._feed.shut(verdict, until)
 

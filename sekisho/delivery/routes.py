@@ -17,7 +17,7 @@ class RouteTls(enum.StrEnum):
     """``delivery.routes.tls``."""
 
     OFF = "off"
-    OPPORTUNISTIC = "opportunistic"  # used if offered, certificate not looked at, clear text when it fails
+    OPPORTUNISTIC = "opportunistic"  # used if offered, verified if it can be, clear text when it fails
     REQUIRED = "required"  # verified, or nothing is sent
 
 

@@ -357,7 +357,7 @@ class Route:
         "tls",
         "required",
         values.choice(RouteTls),
-        "required = verified TLS or no delivery; opportunistic = TLS when offered, unverified; off = clear text.",
+        "required = verified TLS or no delivery; opportunistic = TLS when offered, at its best; off = clear text.",
     )
     username: str = _key("username", "", values.text(), "Log in there with this name; needs password_file and tls.")
     password_file: Path | None = _key(

@@ -114,6 +114,19 @@ async def test_what_is_remembered_of_addresses_is_bounded() -> None:
 # Nobody takes us.
 
 
+async def test_trouble_is_a_warning_only_where_an_operator_chose_the_host() -> None:
+    async with serving(SmtpHost()) as gone:
+        pass
+    levels = []
+    for to in (Target("127.0.0.1", gone.port, CLEAR), [hop_to(gone)]):
+        async with lane_to(to, tls=CLEAR) as lane:
+            with capture_logs() as logs:
+                lane.send(1)
+                await lane.is_shut()
+        levels += [(line["event"], line["log_level"]) for line in logs]
+    assert levels == [("delivery.host_down", "warning"), ("delivery.host_down", "info")]
+
+
 async def test_when_all_fail_the_feed_is_shut_with_the_most_telling_reason() -> None:
     async with serving(SmtpHost()) as gone:
         pass

@@ -93,6 +93,16 @@ async def test_a_handshake_that_stalls_ends_in_clear_text() -> None:
     assert host.connections == 2
 
 
+async def test_a_host_that_went_away_during_the_handshake_is_not_remembered_as_one_without_tls() -> None:
+    host = SmtpHost(tls=_broken())
+    async with serving(host), lane_to([hop_to(host)], limits=ONE_EACH) as lane:
+        host.script("CONNECT", None, CLOSE)
+        lane.send(1)
+        verdict = await lane.is_shut()
+        assert verdict.status == "4.4.2"
+        assert len(lane.dialler.memory) == 0
+
+
 async def test_what_is_remembered_holds_for_all_that_connect(authority: Authority) -> None:
     host = SmtpHost(tls=authority.server("other.test"))
     async with serving(host), lane_to([hop_to(host)], limits=ONE_EACH) as lane:
