@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
-from sekisho.delivery.site import MxHost, NoMail, Site
+from sekisho.delivery.site import Hop, MxHost, NoMail, Site
 
 
 def site(*hosts: str) -> Site:
@@ -22,6 +23,8 @@ class FakeSites:
         """Answers wait for it."""
         self.at_once = 0
         self.most_at_once = 0
+        self.ports: dict[str, int] = {}
+        """Of hosts on loopback."""
         self._known: dict[str, Site | NoMail] = {}
 
     def known(self, domain: str) -> Site | NoMail | None:
@@ -30,6 +33,10 @@ class FakeSites:
     def forget(self) -> None:
         """Everything is to be asked again."""
         self._known.clear()
+
+    async def hops(self, asked: Site) -> Sequence[Hop] | NoMail:
+        await asyncio.sleep(0)
+        return [Hop(each.host, "127.0.0.1", self.ports[each.host]) for each in asked.hosts]
 
     async def find(self, domain: str) -> Site | NoMail:
         self.asked[domain] += 1

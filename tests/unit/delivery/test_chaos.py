@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from sekisho.delivery.attempt import ConnectionLimits
 from sekisho.delivery.ledger import MemoryLimits
+from sekisho.delivery.routes import Routes
 from sekisho.queue.model import Bounced, Deferred, Delivered
 from sekisho.queue.retry import RetryPolicy
+from tests.fakes.sites import FakeSites, site
 from tests.fakes.smtphost import CLOSE, HANG, Fault, Mail, Say, SmtpHost, serving
 from tests.unit.delivery.conftest import relaying, routes_to
 
@@ -67,6 +70,41 @@ async def test_everything_arrives_exactly_once_whatever_the_host_does(
     for settlement in relay.spool.settlements:
         attempts.setdefault(settlement.delivery.row, []).append(settlement.delivery.attempts)
     assert all(found == list(range(len(found))) for found in attempts.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_everything_arrives_exactly_once_by_mx(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three hosts, each first of one domain and second of another, and each has its faults."""
+    monkeypatch.setattr("sekisho.delivery.pool.PAUSE_FIRST_S", 0.02)
+    monkeypatch.setattr("sekisho.delivery.pool.PAUSE_MAX_S", 0.05)
+    monkeypatch.setattr("sekisho.delivery.attempt.RECIPIENT_S", 0.0)
+    chance = random.Random(seed)  # noqa: S311  # reproducible on purpose
+    names = ["mx0.test", "mx1.test", "mx2.test"]
+    sites = FakeSites({f"d{number}.test": site(names[number], names[(number + 1) % 3]) for number in range(3)})
+    hosts = [SmtpHost() for _ in names]
+    for host in hosts:
+        for step in STEPS:
+            faults = FAULTS[2:] if step == "CONTENT" else FAULTS
+            host.script(step, *(chance.choice(faults) if chance.random() < 0.15 else None for _ in range(30)))
+
+    def small(more: dict[str, Any]) -> None:
+        more["memory"] = MemoryLimits(deliveries=30)
+        more["sites"] = sites
+
+    retry = RetryPolicy(first_s=0.02, max_s=0.1, max_age_s=1000)
+    async with AsyncExitStack() as stack:
+        for host, name in zip(hosts, names, strict=True):
+            await stack.enter_async_context(serving(host))
+            sites.ports[name] = host.port
+        relay = await stack.enter_async_context(relaying(Routes(), limits=LIMITS, retry=retry, adjust=small))
+        for number in range(MESSAGES):
+            relay.send("a@d0.test", "b@d1.test", "c@d2.test", number=number)
+        await relay.spool.until(lambda: not relay.spool.rows)
+    mails = [mail for host in hosts for mail in host.mails]
+    arrived = Counter((_number(mail), recipient) for mail in mails for recipient in mail.recipients)
+    assert set(arrived.values()) == {1}
+    assert len(arrived) == 3 * MESSAGES
+    assert {type(outcome) for outcome in relay.spool.outcomes} <= {Delivered, Deferred}
 
 
 def _number(mail: Mail) -> str:
