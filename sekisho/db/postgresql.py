@@ -87,7 +87,7 @@ class _Session(psycopg.Connection[Any]):
             if timeout is not None:
                 raise
             self.pgconn.finish()  # an answer that comes after all would be taken for that of the next question
-            message = f"the database server did not answer within {ANSWER_S} s"
+            message = f"the database server did not answer within {self.answer_s} s"
             raise psycopg.OperationalError(message) from None
         except psycopg.Error as error:
             # The rest of the text (DETAIL) quotes rows, and errors end up in logs: digests, sealed keys, addresses.
@@ -160,7 +160,7 @@ def open_engine(server: Postgres) -> Engine:
     @event.listens_for(engine, "checkin")
     def _hurry_again(session: Any, _record: Any) -> None:
         if session is not None:
-            session.answer_s = ANSWER_S
+            vars(session).pop("answer_s", None)
 
     return engine
 

@@ -148,7 +148,9 @@ def test_the_loss_of_the_database_stops_accepting_and_nothing_else(
         eventually(lambda: waiting_in_outbox(site) >= 3, "events in the outbox")
 
         proxy.restore()
-        with contextlib.closing(eventually(lambda: logged_in(relay, key), "a login", timeout_s=60)) as again:
+        again = eventually(lambda: logged_in(relay, key), "a login", timeout_s=60)
+        assert again is not None
+        with contextlib.closing(again):
             sent.append(submit(again, letter(3), "reader@sink.test"))
         sink.wait_for(4)
         eventually(lambda: kinds(site, "delivered") == Counter(sent), "an event of each", timeout_s=60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -18,7 +17,7 @@ class TcpProxy:
     def __init__(self, target: str | tuple[str, int]) -> None:
         self._target: Final = target
         self._loop: Final = asyncio.new_event_loop()
-        self._thread: Final = threading.Thread(target=self._loop.run_forever, name="proxy")
+        self._thread: Final = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._passing: Final = asyncio.Event()
         self._passing.set()
         self._refusing = False
@@ -34,10 +33,12 @@ class TcpProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def cut(self) -> None:
         """Close every connection, and each new one at once."""
@@ -70,11 +71,10 @@ class TcpProxy:
         self._refusing = True
         self._abort()
         mine = asyncio.current_task()
-        for task in asyncio.all_tasks():
-            if task is not mine:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        others = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _cut(self) -> None:
         self._refusing = True
