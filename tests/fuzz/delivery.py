@@ -90,9 +90,14 @@ class _Driver:
 
     def _act(self, heard: list[Event[int]]) -> None:
         session = self._session
+        sent_before = set(self._sent)
         for event in heard:
             self.events.append(event)
             match event:
+                case Finished(tag, answers):
+                    # An acceptance counts only if it was said after the whole content had been.
+                    accepted = any(answer and answer.reply.is_positive for answer in answers)
+                    assert not accepted or tag in sent_before
                 case StartTls():
                     assert not self._protected
                     self._take_output()
@@ -143,5 +148,4 @@ class _Driver:
                 assert answer is not None or (failed and failed[0] < number)
                 if answer is not None and answer.reply.is_positive:
                     assert answer.stage is Stage.CONTENT
-                    assert event.tag in self._sent
         assert self.said.count(_CONTENT) <= len(self._sent)

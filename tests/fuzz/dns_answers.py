@@ -18,7 +18,6 @@ import dns.entropy
 import dns.exception
 from dns._asyncbackend import Backend, DatagramSocket, StreamSocket
 
-from sekisho.delivery import addresses
 from sekisho.delivery.site import NoMail
 from sekisho.delivery.sites import Sites
 from sekisho.delivery.verdict import REPLY_MAX, Temporary
@@ -242,7 +241,8 @@ def _check(answer: Any, network: _Network) -> None:
                 if isinstance(each, str):
                     assert _is_clean(each)
                 else:
-                    assert addresses.fault(each.address, allow_private=False) is None
+                    # Not asked of our own table: Python has another.
+                    assert ipaddress.ip_address(each.address).is_global
                     assert _is_clean(each.host)
 
 

@@ -36,6 +36,8 @@ def _round_trip(charset: str, quoted: bool, octets: bytes) -> None:
         raw = text.encode(charset)
     except UnicodeError:
         return
-    written = b"".join(b"=%02X" % octet for octet in raw) if quoted else base64.b64encode(raw)
+    # RFC 2047 §4.2: a blank is "_", all else may be written as its number.
+    letters = (b"_" if octet == 32 else b"=%02X" % octet for octet in raw)
+    written = b"".join(letters) if quoted else base64.b64encode(raw)
     value = b"a =?%s?%s?%s?= b" % (charset.encode(), b"Q" if quoted else b"B", written)
     assert decode_all(value) == [text]
