@@ -249,6 +249,11 @@ def _set_aside(tx: sa.Connection, spool: str, rows: Sequence[Unreadable]) -> Non
         if tx.execute(sa.select(table.c.id).where(same)).first() is None:
             tx.execute(
                 sa.insert(table).values(
-                    spool=spool, seq=row.seq, at_ms=row.found_ms, error=row.error[:_ERROR_MAX], payload=row.payload
+                    spool=spool,
+                    seq=row.seq,
+                    at_ms=row.found_ms,
+                    # The one character that PostgreSQL keeps in no text.
+                    error=row.error[:_ERROR_MAX].replace("\0", "\ufffd"),
+                    payload=row.payload,
                 )
             )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from structlog.testing import capture_logs
 
 from sekisho import changes, db
 from sekisho.changes import Change, ChangeKind, Follower, feed, read, record
-from sekisho.db import Database
+from sekisho.db import Database, Watch
 from tests.fakes.databases import NewDatabase, named, out_of_reach
 
 POLL_S = 0.005
@@ -124,6 +126,49 @@ def test_young_rows_stay_however_many(database: Database, monkeypatch: pytest.Mo
 def test_a_reader_behind_what_was_pruned_has_always_too_much_before_it() -> None:
     # That is how it learns that it lost its place, on engines whose positions have gaps too.
     assert changes.BATCH_MAX < changes.KEEP_ROWS
+
+
+# Several writers at once.
+
+
+def test_who_took_a_number_first_and_commits_last_is_not_skipped(database: Database) -> None:
+    """What a reader has seen ends where nothing earlier can appear any more."""
+    with database.begin() as tx:
+        record(tx, ChangeKind.KEY_REVOKED, 7, "first", at_ms=1)
+        other = threading.Thread(target=write, args=(database, "second"))
+        other.start()
+        other.join(0.2)  # if it does not wait for its turn, it is done by now
+        seen = list(look(database, 0))
+    other.join()
+    seen += look(database, seen[-1].position if seen else 0)
+    assert [change.subject for change in seen] == ["first", "second"]
+
+
+def test_a_reader_sees_everything_once_and_in_order_whoever_writes(database: Database) -> None:
+    committed: list[str] = []
+
+    def write_much(writer: int) -> None:
+        chance = random.Random(writer)  # noqa: S311  # a reproducible mixture
+        for number in range(30):
+            subjects = [f"{writer}.{number}.{part}" for part in range(chance.randrange(4))]
+            with contextlib.suppress(ZeroDivisionError), database.begin() as tx:
+                for subject in subjects:
+                    record(tx, ChangeKind.KEY_REVOKED, writer, subject, at_ms=1)
+                if chance.random() < 0.2:
+                    raise ZeroDivisionError  # its positions are never seen
+                committed.extend(subjects)
+
+    writers = [threading.Thread(target=write_much, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    seen: list[Change] = []
+    while True:
+        over = not any(writer.is_alive() for writer in writers)
+        seen += look(database, seen[-1].position if seen else 0)
+        if over:
+            break
+    assert sorted(change.subject for change in seen) == sorted(committed)
+    assert [change.position for change in seen] == sorted({change.position for change in seen})
 
 
 # Following.
@@ -264,6 +309,25 @@ async def test_a_follower_whose_place_is_gone_says_so(database: Database) -> Non
         assert heard.changes[-1].kind is ChangeKind.RESYNC
         await asyncio.to_thread(write, database, "next")
         await eventually(lambda: heard.changes[-1].position == 4)
+
+
+async def test_a_watch_that_fails_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feed can still be read: only its news are lost."""
+    opened: list[Watch] = []
+    real = database.watch
+
+    def watch() -> Watch:
+        opened.append(real())
+        return opened[-1]
+
+    monkeypatch.setattr(database, "watch", watch)
+    heard = Heard()
+    async with following(database, heard):
+        with monkeypatch.context() as broken:
+            broken.setattr(type(opened[0]), "wait", staticmethod(lambda *_: 1 // 0))
+            await eventually(lambda: len(opened) > 1)
+        await asyncio.to_thread(write, database, "after")
+        await eventually(lambda: heard.subjects == ["after"])
 
 
 async def test_a_database_that_is_not_there_yet_is_waited_for(new_database: NewDatabase) -> None:

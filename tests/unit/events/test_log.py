@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -206,3 +208,48 @@ def test_a_position_is_never_given_twice(filled: Database) -> None:
         tx.execute(sa.delete(event))
     log.append_batch(filled, "spool-9", numbered(settled()))
     assert [found.seq for found in log.read(filled, 0, 10).events] == [7, 8]
+
+
+# Several movers at once, as several nodes have them.
+
+
+def test_who_took_a_number_first_and_commits_last_is_not_skipped(database: Database) -> None:
+    batch = numbered(settled())
+    first = next(row for row in batch if isinstance(row, Moved))
+    with database.begin() as tx:
+        tx.execute(sa.insert(event).values(**log._columns(first)))
+        other = threading.Thread(target=log.append_batch, args=(database, "spool-2", numbered(settled(of=message(2)))))
+        other.start()
+        other.join(0.2)  # if it does not wait for its turn, it is done by now
+        page = log.read(database, 0, 1000)
+    other.join()
+    seen = [*page.events, *log.read(database, page.position, 1000).events]
+    assert [found.event.message_id for found in seen] == [message(1).id, message(2).id, message(2).id]
+
+
+def test_a_reader_sees_everything_once_whoever_moves(database: Database) -> None:
+    def move(spool: int) -> None:
+        for number in range(15):
+            story = settled(of=message(1000 * spool + number))
+            log.append_batch(database, f"spool-{spool}", numbered(story, first_seq=2 * number + 1))
+
+    movers = [threading.Thread(target=move, args=(number,)) for number in range(4)]
+    for mover in movers:
+        mover.start()
+    seen: list[bytes] = []
+    position = 0
+    while True:
+        over = not any(mover.is_alive() for mover in movers)
+        page = log.read(database, position, 1000)
+        position = page.position
+        seen += [found.event.message_id for found in page.events]
+        if over:
+            break
+    assert Counter(seen) == Counter({message(1000 * spool + n).id: 2 for spool in range(4) for n in range(15)})
+    assert counts(database) == {(1, 0, 0, "processed"): 60, (1, 0, 0, "delivered"): 60}
+
+
+def test_what_the_error_of_unreadable_bytes_quotes_can_be_stored(database: Database) -> None:
+    log.append_batch(database, SPOOL, [Unreadable(1, b"\xff", "not \0 an event", 7)])
+    with database.connect() as connection:
+        assert connection.execute(sa.select(event_unreadable.c.error)).scalars().all() == ["not \ufffd an event"]
