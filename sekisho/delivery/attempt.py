@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         ready = job.ready
         if ready is None or not is_sound(ready.header):
             _log.error("delivery.unsound_header", row=job.deliveries[0].row)
-            self._conclude_all(job, Temporary("4.3.5 the prepared header is not fit to be sent", "4.3.5"))
+            self._conclude_all(job, _UNSOUND)
             return
         mail_from = ready.mail_from if self._verp else ready.shared_mail_from
         recipients = tuple(delivery.recipient.address for delivery in job.deliveries)
@@ -329,9 +329,11 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, event: Finished[Job]) -> None:
         job = event.tag
+        failure = self._failure
         if job is self._content_of:
             self._content_of = None
-        failure = self._failure
+        elif failure is not None and failure.kind is FailureKind.OURS:
+            failure = _CUT  # the fault was with the one before it
         # A host that closes between two messages has refused neither: the second goes over another connection.
         if failure is not None and not event.heard and self._proven and job.returns < _RETURNS_MAX:
             self._owner.give_back(job)
@@ -444,6 +446,7 @@ class Connection(asyncio.Protocol):
             self.opening.set_result(outcome)
 
 
+_UNSOUND = Temporary("4.3.5 the prepared header is not fit to be sent", "4.3.5", is_fault=True)
 _CUT = Failure(FailureKind.CLOSED, "the connection was cut")
 
 

@@ -285,6 +285,9 @@ class Feed:
     def _close(self, verdict: Temporary | Bounced) -> None:
         self._cancel_probe()
         self._gate = Gate.SHUT
+        if isinstance(verdict, Temporary):
+            # Whoever's fault it is, it is not that of any one message.
+            verdict = replace(verdict, is_fault=False)
         self._reason = verdict
         self._afterwards = replace(verdict, reply=one_line(f"{verdict.reply} (not asked again yet)"))
 

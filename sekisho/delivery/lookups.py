@@ -15,7 +15,7 @@ from sekisho.delivery.verdict import Temporary
 
 _log = structlog.get_logger(__name__)
 
-LOOKUPS_MAX = 64
+LOOKUPS_MAX = 128
 """Domains at once. A dead name server takes seconds to be found dead; many of them must not stand before others."""
 
 

@@ -27,7 +27,7 @@ from sekisho.delivery.verdict import Temporary, Verdict, of_failure
 from sekisho.delivery.window import Window
 from sekisho.queue.model import Bounced, Classification, Delivery
 from sekisho.wire.smtp.client import ClientSession
-from sekisho.wire.smtp.dialogue import Failure
+from sekisho.wire.smtp.dialogue import Failure, FailureKind
 
 PAUSE_FIRST_S = 5.0
 PAUSE_MAX_S = 300.0
@@ -211,7 +211,9 @@ class Pool(Owner, Opens):
         if not connection.is_open:
             return  # whoever opens it goes on
         self._open -= 1
-        if failure is not None and connection.taken and not connection.served:
+        # Content of ours that cannot be read says nothing about the host.
+        is_hosts = failure is not None and failure.kind is not FailureKind.OURS
+        if failure is not None and is_hosts and connection.taken and not connection.served:
             self._was_fruitless(connection, failure)
         if self._retired:
             self._on_rest()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sekisho.delivery.ledger import STALLED_MAX, MemoryLimits
+from sekisho.delivery.lookups import LOOKUPS_MAX
 from sekisho.delivery.routes import Route, Routes, RouteTls, Target
 from sekisho.delivery.settling import FAULTS_MAX
 from sekisho.delivery.shaping import Shape, Shaping, ShapingRow
@@ -137,15 +138,15 @@ async def test_dead_domains_stand_before_nobody(world: World) -> None:
     sites = FakeSites()
     sites.gate = asyncio.Event()
     routes = Routes([Route("routed.test", Target("smart.test", 25, RouteTls.OFF))])
-    async with by_mx(sites, routes, memory=MemoryLimits(deliveries=400)) as relay:
+    async with by_mx(sites, routes, memory=MemoryLimits(deliveries=800)) as relay:
         for number in range(1000):
             relay.send(f"r@dead{number}.test", number=number)
-        assert relay.scheduler.in_memory <= 100
+        assert relay.scheduler.in_memory == 200
         for number in range(300):
             relay.send("r@routed.test", number=2000 + number)
         await relay.spool.wait_for(300)
         assert len(world["smart.test"].mails) == 300
-        assert sites.most_at_once <= 64
+        assert sites.most_at_once <= LOOKUPS_MAX
         sites.gate.set()
         await relay.spool.wait_for(1300)
     assert set(world.arrived.values()) == {1}

@@ -133,6 +133,20 @@ async def test_half_a_message_is_never_ended(tmp_path: Path) -> None:
     assert outcome.status == "4.3.0"
 
 
+async def test_what_cannot_be_read_is_its_own_fault_and_nobody_else_s(tmp_path: Path) -> None:
+    missing = BodyFile(tmp_path / "gone", 1000)
+    limits = ConnectionLimits(connections=1)
+    async with serving(SmtpHost()) as host, relaying(routes_to(host), limits=limits) as relay:
+        for number in range(10):
+            relay.send("r@mx.test", number=number, body=missing if number % 2 else b"Hello.\r\n")
+        await relay.spool.wait_for(10)
+    assert len(host.mails) == 5
+    faults = {s.delivery.message.body is missing: s.outcome for s in relay.spool.settlements}
+    assert isinstance(faults[False], Delivered)
+    assert isinstance(faults[True], Deferred)
+    assert [outcome.faults for outcome in relay.spool.outcomes if isinstance(outcome, Deferred)] == [1] * 5
+
+
 # Recipients.
 
 
@@ -300,7 +314,9 @@ async def test_an_unsound_header_never_leaves(header: bytes) -> None:
     async with serving(SmtpHost()) as host, relaying(routes_to(host), preparer=FakePreparer(unsound)) as relay:
         relay.send("r@mx.test")
         await relay.spool.wait_for(1)
-    assert isinstance(relay.spool.outcomes[0], Deferred)
+    (outcome,) = relay.spool.outcomes
+    assert isinstance(outcome, Deferred)
+    assert outcome.faults == 1
     assert host.violations == []
     assert "MAIL" not in "".join(host.commands)
 
