@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import smtplib
 import sqlite3
+import tempfile
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -164,6 +167,31 @@ def test_the_loss_of_the_database_stops_accepting_and_nothing_else(
         assert relay.stop() == 0
         assert not list(site.data.glob("*.db"))
         assert PASSWORD not in relay.log.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to drop")
+def test_who_gave_up_root_finds_all_that_the_database_s_client_needs(
+    seed: Seed, sink: Sink, site: Site, behind: Behind
+) -> None:
+    """The interpreter and its library may be closed to the other user: nothing can be imported late."""
+    key, nobody = settle(site, behind), pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory(prefix="sekisho-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shared = Site(folder, seed, sink.port, server='user = "nobody"', tables=site.tables)
+        for path in (shared.data, *shared.data.rglob("*")):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        with shared.relay() as relay:
+            relay.send(key, letter(1))
+            sink.wait_for(1)
+            # A command of root's acts as the data directory's owner.
+            shared.run("key", "create", "--account", "acme", "--name", "made by root")
+            behind.proxy.cut()
+            behind.proxy.restore()
+            relay.send(key, letter(2))
+            eventually(lambda: len(shared.events()) == 4, "both events of both")
+        owners = {path.lstat().st_uid for path in (shared.data, *shared.data.rglob("*"))}
+        assert owners == {nobody.pw_uid}
 
 
 def logged_in(relay: Relay, key: str) -> smtplib.SMTP | None:
