@@ -40,6 +40,7 @@ from sekisho.refusal import Reason
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.crowd import Crowd
+from sekisho.service.destinations import sites
 from sekisho.service.gate import SmtpGate
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
@@ -81,7 +82,12 @@ async def _main(context: WorkerContext, channel: Channel, *, signers: Signers) -
         # Messages are freed by their last reference; the collector looks for cycles, of which there are few.
         gc.set_threshold(50_000, 20, 50)
         channel.ready()
-        await worker.drain(await draining)
+        try:
+            deadline_s = await draining
+        except SignerLost:
+            await worker.blame()
+            raise
+        await worker.drain(deadline_s)
     return 0
 
 
@@ -137,6 +143,7 @@ class _Worker:
             hostname=config.server.hostname,
             routes=Routes(),
             holds=self._holds.current,
+            sites=sites(config, clock),
             shaping=shaping(delivery, context.worker_count),
             retry=RetryPolicy(delivery.retry_first_s, delivery.retry_max_s, delivery.max_age_s),
             capture=self._capture,
@@ -217,6 +224,10 @@ class _Worker:
         end_s = loop.time() + deadline_s
         await self._listener.drain(deadline_s / 2)
         await self._scheduler.drain(max(0.0, end_s - loop.time()))
+
+    async def blame(self) -> None:
+        """A signing process died, and this worker ends with it: what it was signing counts as a fault of ours."""
+        await self._scheduler.blame_preparing()
 
     def reload(self, config: Config, certificate: Certificate) -> None:
         self._listener.apply(door_limits(config, self._context.worker_count, self._descriptors))
