@@ -206,6 +206,20 @@ async def test_a_mistake_of_ours_shuts_the_feed_and_is_logged(monkeypatch: pytes
     assert lane.pool.is_over
 
 
+async def test_addresses_that_are_never_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with lane_to([], limits=ConnectionLimits(connect_s=0.05)) as lane:
+
+        async def silent(_: object) -> list[Hop]:
+            await asyncio.Event().wait()
+            return []
+
+        monkeypatch.setattr(lane.dialler._sites, "hops", silent)
+        lane.send(1)
+        verdict = await lane.is_shut()
+    assert isinstance(verdict, Temporary)
+    assert verdict.reply == "4.4.1 mx1.test: its addresses were not found within 0.05 s"
+
+
 # Targets.
 
 
