@@ -86,12 +86,3 @@ def test_a_smart_host_gets_a_login_over_verified_tls(site: Site, monkeypatch: py
             assert arrived.login == ("us", "open sesame")
             assert not smart.faults
             assert "open sesame" not in relay.log.read_text()
-
-
-def test_without_a_route_a_recipient_is_refused_for_now(site: Site) -> None:
-    site.routes = '[[delivery.routes]]\ndomain = "only.test"\nhost = "127.0.0.1"\nport = 1\ntls = "off"\n'
-    site.write()
-    with site.relay() as relay, contextlib.closing(relay.client(site.key)) as smtp:
-        smtp.mail("ann@example.test")
-        code, text = smtp.rcpt("reader@elsewhere.test")
-        assert (code, text[:5]) == (451, b"4.4.4")

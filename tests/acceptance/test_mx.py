@@ -136,6 +136,21 @@ def test_a_public_name_on_a_private_address_is_not_connected_to(
     assert near.connections == 0
 
 
+def test_a_route_comes_before_dns(site: Site, zone: Zone, near: Sink, sink: Sink) -> None:
+    for domain in ("routed.test", "other.test"):
+        zone.put(domain, "MX", ["10 mx.other.test."])
+    host(zone, "mx.other.test", NEAR)
+    site.routes = f'[[delivery.routes]]\ndomain = "routed.test"\nhost = "127.0.0.1"\nport = {sink.port}\ntls = "off"\n'
+    site.write()
+    with site.relay() as relay:
+        send(relay, site, "routed.test")
+        send(relay, site, "other.test", 2)
+        sink.wait_for(1)
+        near.wait_for(1)
+    assert [each.recipients for each in sink.letters] == [("reader@routed.test",)]
+    assert [each.recipients for each in near.letters] == [("reader@other.test",)]
+
+
 def test_domains_of_one_host_share_its_connections(site: Site, zone: Zone, near: Sink) -> None:
     host(zone, "mx.shared.test", NEAR)
     for number in range(20):
