@@ -199,7 +199,8 @@ class Feed:
             if found is not None:
                 bucket.take(len(found.deliveries), self._loop.time())
             self._rouse_later()
-        self._advance()
+        if found is None or self._gate is Gate.OPEN:  # one probe at a time
+            self._advance()
         return found
 
     def give_back(self, job: Job) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sekisho.delivery.ledger import STALLED_MAX, MemoryLimits
+from sekisho.delivery.ledger import CROWDED_MAX, STALLED_MAX, MemoryLimits
 from sekisho.delivery.lookups import LOOKUPS_MAX
 from sekisho.delivery.routes import Route, Routes, RouteTls, Target
 from sekisho.delivery.settling import FAULTS_MAX
@@ -23,7 +23,7 @@ from sekisho.ports.clock import SystemClock
 from sekisho.preparation.model import Prepared
 from sekisho.queue.model import Bounced, BounceType, Deferred, Delivered, Delivery, Expired
 from sekisho.queue.retry import RetryPolicy
-from sekisho.queue.spool import HeldSenders, OpenHop, ShutHop
+from sekisho.queue.spool import Found, HeldSenders, OpenHop, ShutHop, Wanted
 from sekisho.queue.watch import ChangeKind, SpoolChange
 from tests.fakes.pool import DOWN, TAKEN, Host, World
 from tests.fakes.preparer import FakePreparer, plain
@@ -339,6 +339,11 @@ async def test_only_the_mail_of_a_dead_route_waits(world: World) -> None:
             relay.send("r@a.test", number=100 + number, sender=2)
         await reached(lambda: len(world["alive.test"].mails) == 20)
         assert not world["dead.test"].mails
+        # Those of the dead route are deferred each time: left unwritten they would be read for ever.
+        dead = {row for row, delivery in relay.spool.rows.items() if delivery.message.account_id == 1}
+        settled = [each.delivery.row for each in relay.spool.settlements]
+        await reached(lambda: sum(s.delivery.row in dead for s in relay.spool.settlements) >= len(dead) * 3)
+        assert sum(row in dead for row in settled) >= len(dead)
         world["dead.test"].trouble = None
         await relay.spool.until(lambda: not relay.spool.rows)
     assert set(world.arrived.values()) == {1}
@@ -397,6 +402,64 @@ async def test_an_operator_ends_a_pause(world: World) -> None:
     assert len(world["a.test"].mails) == 10
 
 
+async def test_what_comes_due_behind_a_dead_host_is_found_when_it_is_back(world: World) -> None:
+    """Another domain of the same host: nothing of it was turned away, it only came up while the host was down."""
+    sites = FakeSites({"a.test": site("mx.test"), "b.test": site("mx.test")})
+    async with by_mx(sites) as relay:
+        relay.send("r@b.test")
+        await relay.spool.wait_for(1)
+        world["mx.test"].trouble = DOWN
+        relay.send("r@a.test", number=2)
+        await relay.spool.wait_for(2)
+        (delivery,) = relay.spool.store(make_message(3), recipients("r@b.test"))
+        relay.spool.rows[delivery.row] = replace(delivery, attempts=1)
+        relay.scheduler.rescan()
+        await reached(lambda: relay.scheduler._backlog.wanting == 0)
+        world["mx.test"].trouble = None
+        await relay.spool.wait_for(3)
+    assert relay.spool.settlements[-1].delivery.row == delivery.row
+
+
+async def test_a_host_that_comes_back_while_the_spool_is_read(world: World) -> None:
+    spool = _Slow()
+    sites = FakeSites({"a.test": site("mx.test"), "b.test": site("mx.test")})
+    async with by_mx(sites, spool=spool) as relay:
+        relay.send("r@b.test")
+        await spool.wait_for(1)
+        world.pause_s = 1000
+        world["mx.test"].trouble = DOWN
+        relay.send("r@a.test", number=2)
+        await spool.wait_for(2)
+        (delivery,) = spool.store(make_message(3), recipients("r@b.test"))
+        spool.rows[delivery.row] = replace(delivery, attempts=1)
+        spool.gate.clear()
+        relay.scheduler.rescan()
+        await reached(lambda: spool.waiting)
+        # The answer leaves out what was tried before, since the host is down; and by now it is not.
+        world["mx.test"].trouble = None
+        (lane,) = relay.scheduler._lanes
+        lane.feed.reopened()
+        world.pools[0].hurry()
+        spool.gate.set()
+        await spool.wait_for(3)
+
+
+class _Slow(MemorySpool):
+    """Keeps answers back until the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = False
+
+    async def due(self, wanted: Sequence[Wanted], now_ms: int, limit: int, held: HeldSenders) -> Sequence[Found]:
+        found = await super().due(wanted, now_ms, limit, held)
+        self.waiting = not self.gate.is_set()
+        await self.gate.wait()
+        return found
+
+
 async def test_a_probe_that_is_held_is_followed_by_another(world: World) -> None:
     world["a.test"].trouble = DOWN
     spool = MemorySpool()
@@ -426,6 +489,10 @@ async def test_slow_hosts_leave_room_for_a_fast_one(world: World) -> None:
         for number in range(1000):
             relay.send("r@fast.test", number=100_000 + number)
         await reached(lambda: len(world["fast.test"].mails) == 1000)
+        await reached(lambda: all(world.hosts.get(f"slow{number}.test") for number in range(12)))
+        held = [lane.holding.count for lane in relay.scheduler._lanes if lane.name.startswith("slow")]
+        assert max(held) <= STALLED_MAX
+        assert sum(held) <= 3000 + 12 * CROWDED_MAX
 
 
 # Faults of our own.
