@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.delivery.job import Holding, Job
-from sekisho.delivery.ledger import Ledger, MemoryLimits
+from sekisho.delivery.ledger import CROWDED_MAX, MOVES_S, STALLED_MAX, Ledger, MemoryLimits
 from sekisho.queue.model import Delivery
 from tests.fakes.spool import make_message, recipients
 
@@ -25,6 +25,32 @@ def test_one_destination_gets_half_of_what_is_free() -> None:
         row += 1
     assert len(ledger) == ledger.count("flood") == 5
     assert ledger.room("other", None) == 5
+
+
+def test_a_lane_holds_little_more_than_it_lets_go_of() -> None:
+    ledger, lane = Ledger(MemoryLimits(deliveries=10_000)), Holding()
+    row = 0
+    while ledger.room(f"d{row}", lane):
+        ledger.admit(job(row, f"r@d{row}", holding=lane))
+        row += 1
+    assert lane.count == STALLED_MAX
+    # Each that it settles makes room for the next, and what it settles in a while is kept ready for it.
+    lane.settled = STALLED_MAX + 5
+    assert ledger.room("more", lane) == 5
+    lane.tick(1.0)
+    lane.settled = 400
+    lane.tick(1.0)
+    assert ledger.room("more", lane) == int(MOVES_S * lane.per_second) - STALLED_MAX > 0
+
+
+def test_what_is_left_of_memory_is_for_lanes_that_move() -> None:
+    ledger, stalled, moving = Ledger(MemoryLimits(deliveries=100)), Holding(), Holding()
+    for row in range(75):
+        ledger.admit(job(row, f"r@d{row}", holding=stalled))
+    moving.per_second = 1000
+    assert ledger.room("more", stalled) == 0
+    assert ledger.room("more", Holding()) == CROWDED_MAX
+    assert ledger.room("more", moving) == 25
 
 
 def test_bytes_are_bounded_too() -> None:

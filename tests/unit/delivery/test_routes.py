@@ -86,3 +86,10 @@ def test_a_target_is_a_key_and_hides_its_password() -> None:
     assert one != changed
     assert "pass'" not in repr(one)
     assert "Secret(" in repr(one)
+
+
+def test_mail_for_a_domain_takes_several_ways_when_a_row_asks_whose_it_is() -> None:
+    assert TABLE.splits("example.net")
+    unsplit = Routes([Route("a.test", target("x"), account=ACCOUNT), Route("*.test", target("y"))])
+    assert [unsplit.splits(name) for name in ("a.test", "b.test", "c.example")] == [True, False, False]
+    assert not Routes([Route("*", target("x"))]).splits("a.test")
