@@ -41,8 +41,9 @@ _DOT_ATOM = rf"{_ATEXT}++(?:\.{_ATEXT}++)*+"
 _QUOTED_LOCAL = r'"(?:[ !#-\[\]-~]|\\[ -~])*+"'
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}+(?<!-)"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*+"
-# RFC 5321 §4.1.3, read loosely: a literal is parsed only so that the caller can refuse it by its name.
-_LITERAL = r"\[[!-Z^-~]++\]"
+# RFC 5321 §4.1.3, read loosely: a literal is parsed only so that the caller can refuse it by its name. But for the
+# marks that cut addresses: whoever looks for the last "@" must find the one in front of the domain.
+_LITERAL = r"\[[!-;=?A-Z^-~]++\]"
 
 _is_domain = re.compile(_DOMAIN).fullmatch
 _match_path = re.compile(rf"({_DOT_ATOM}|{_QUOTED_LOCAL})@({_DOMAIN}|{_LITERAL})").fullmatch
