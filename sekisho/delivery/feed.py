@@ -153,6 +153,8 @@ class Feed:
     @property
     def prepared(self) -> int:
         """Jobs that could be pulled now."""
+        if self._stopped:
+            return 0
         if self._bucket is not None and self._bucket.wait_s(self._loop.time()):
             return 0
         return len(self._prepared)

@@ -100,8 +100,12 @@ class Pool(Owner, Opens):
     # Outlet: the lane's side.
 
     def wake(self) -> None:
-        while self._feed.prepared and self._resting:
-            self._resting.pop().serve()
+        # Each at most once: one that gets nothing rests again at once.
+        for connection in reversed(self._resting.copy()):
+            if not self._feed.prepared:
+                break
+            self._resting.remove(connection)
+            connection.serve()
         if self._retired or self._reopening is not None:
             return
         # One connection for each prepared job that nobody is on the way to; the first one shows whether the host is up.

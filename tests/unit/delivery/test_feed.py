@@ -206,7 +206,10 @@ async def test_nothing_is_told_to_be_ready_beyond_the_rate() -> None:
 async def test_a_stopped_feed_gives_nothing() -> None:
     lane = Lane()
     lane.put()
+    assert lane.feed.prepared == 1
     lane.feed.stop()
+    # An outlet that goes on pulling while something seems to be there would never end.
+    assert lane.feed.prepared == 0
     assert lane.feed.pull() is None
     lane.feed.shut(DOWN, 100)
     assert lane.concluded == []
