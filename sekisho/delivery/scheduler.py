@@ -66,6 +66,7 @@ class Scheduler:
         preparer: Preparer,
         *,
         clock: Clock,
+        wall: Clock | None = None,
         hostname: str,
         routes: Routes,
         holds: Callable[[], HeldSenders],
@@ -88,6 +89,7 @@ class Scheduler:
         self._spool = spool
         self._preparer = preparer
         self._clock = clock
+        self._wall = wall or clock
         self._hostname = hostname
         self._holds = holds
         self._connections = connections or ConnectionLimits()
@@ -96,7 +98,13 @@ class Scheduler:
         self._ledger = Ledger(self._memory)
         self._backlog = Backlog()
         self._settling = Settling(
-            spool, self._ledger, clock=clock, retry=retry, chance=chance, on_settled=self._settled
+            spool,
+            self._ledger,
+            clock=clock,
+            wall=wall or clock,
+            retry=retry,
+            chance=chance,
+            on_settled=self._settled,
         )
         self._dialler = Dialler(source_addresses, extra_ca, sites)
         self._tasks = Tasks()
@@ -392,7 +400,7 @@ class Scheduler:
     def _capture_lane(self, store: CaptureStore) -> Lane:
         lane = Lane(self, None, Shape(), "")
         lane.feed = feed = self._new_feed(lane)
-        lane.outlet = feed.outlet = CaptureOutlet(store, feed, self._settling.conclude, self._clock, self._tasks)
+        lane.outlet = feed.outlet = CaptureOutlet(store, feed, self._settling.conclude, self._wall, self._tasks)
         return lane
 
     def _hurry(self, destinations: Sequence[str]) -> None:

@@ -33,14 +33,19 @@ class Settling:
         ledger: Ledger,
         *,
         clock: Clock,
+        wall: Clock,
         retry: RetryPolicy,
         chance: Callable[[], float],
         on_settled: Callable[[Delivery, Outcome], None],
     ) -> None:
-        """``on_settled`` is called once the outcome is on disk and the delivery has left memory."""
+        """``on_settled`` is called once the outcome is on disk and the delivery has left memory.
+
+        ``clock`` is the spool's: due times and ages are on it. ``wall`` says when something happened.
+        """
         self._spool = spool
         self._ledger = ledger
         self._clock = clock
+        self._wall = wall
         self._retry = retry
         self._chance = chance
         self._on_settled = on_settled
@@ -54,16 +59,15 @@ class Settling:
 
     def conclude(self, delivery: Delivery, verdict: Verdict | Dropped) -> None:
         """An attempt is over."""
-        now_ms = self._clock.now_ms()
-        outcome = self._outcome(delivery, verdict, now_ms) if isinstance(verdict, Temporary) else verdict
+        outcome = self._outcome(delivery, verdict, self._clock.now_ms()) if isinstance(verdict, Temporary) else verdict
         _tell(self._attempts, delivery, outcome)
         self.unwritten += 1
         self._ledger.settling(delivery)
-        self._write(Settlement(delivery, outcome, now_ms))
+        self._write(Settlement(delivery, outcome, self._wall.now_ms()))
 
     def _outcome(self, delivery: Delivery, verdict: Temporary, now_ms: int) -> Outcome:
         attempt = delivery.attempts + 1
-        next_ms = next_attempt(self._retry, attempt, delivery.message.accepted_ms, now_ms, self._chance())
+        next_ms = next_attempt(self._retry, attempt, delivery.since_ms, now_ms, self._chance())
         if next_ms is None:
             return Expired(verdict.reply, verdict.status, verdict.remote, verdict.classification)
         if not verdict.is_fault:
@@ -73,7 +77,7 @@ class Settling:
 
     def is_expired(self, delivery: Delivery) -> bool:
         """Whether its time is up: the next attempt that does not deliver it is the last."""
-        return self._clock.now_ms() >= delivery.message.accepted_ms + round(self._retry.max_age_s * 1000)
+        return self._clock.now_ms() >= delivery.since_ms + round(self._retry.max_age_s * 1000)
 
     def _write(self, settlement: Settlement) -> None:
         self._spool.settle(settlement).add_done_callback(partial(self._written, settlement))

@@ -22,10 +22,12 @@ _DAYS_KEPT = 2
 class Ledger:
     """The counters that one batch touches: each read once, and written back once by ``write``."""
 
-    def __init__(self, cursor: sqlite3.Cursor, now_ms: int) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, now_ms: int, wall_ms: int) -> None:
+        """``now_ms`` is the spool's own time, in which windows are; a day is the wall clock's."""
         self._cursor = cursor
         self._now_ms = now_ms
-        self._day = utc_day(now_ms)
+        self._wall_ms = wall_ms
+        self._day = utc_day(wall_ms)
         self._daily: dict[str, int] = {}
         self._rates: dict[str, RateLog] = {}
         self._daily_changed: set[str] = set()
@@ -35,7 +37,7 @@ class Ledger:
         """Count a message's recipients against all caps of its key, or against none and say why."""
         daily: int | None = None
         if caps.daily is not None:
-            found = admit_daily(self._spent_today(caps.key_id), recipients, caps.daily, self._now_ms)
+            found = admit_daily(self._spent_today(caps.key_id), recipients, caps.daily, self._wall_ms)
             if isinstance(found, Over):
                 return Refused(Reason.DAILY_EXCEEDED, _daily_text(caps.daily, recipients, found.until_ms))
             daily = found
@@ -91,9 +93,9 @@ class Ledger:
             )
 
 
-def prune(cursor: sqlite3.Cursor, now_ms: int) -> None:
+def prune(cursor: sqlite3.Cursor, now_ms: int, wall_ms: int) -> None:
     """Remove counters that can no longer decide anything."""
-    cursor.execute("DELETE FROM daily WHERE day < ?", (utc_day(now_ms) - _DAYS_KEPT + 1,))
+    cursor.execute("DELETE FROM daily WHERE day < ?", (utc_day(wall_ms) - _DAYS_KEPT + 1,))
     cursor.execute("DELETE FROM rate WHERE updated_ms < ?", (now_ms - _RATE_KEPT_MS,))
 
 

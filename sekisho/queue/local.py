@@ -20,7 +20,7 @@ import structlog
 
 from sekisho.ids import MessageId
 from sekisho.ports.clock import Clock
-from sekisho.queue import bodies, queries, recovery, schema
+from sekisho.queue import bodies, queries, recovery, schema, timeline
 from sekisho.queue.faults import EXIT_SUSPECT, NO_ROOM, Fault, fault_of, mark_suspect
 from sekisho.queue.freshness import Freshness, Read
 from sekisho.queue.layout import Layout
@@ -85,11 +85,13 @@ class LocalSpool:
         self._slots = Slots(layout) if with_slot else None
         connection = schema.connect(layout.database, read_only=True)
         self.meta = schema.read_meta(connection)
+        self.clock = timeline.read(connection, clock)
+        """The spool's own time: what due times and ages are compared with."""
         self._writer = Writer(
             layout,
             partial(schema.connect, layout.database),
             owner=self._slots.first if self._slots else NO_SLOT,
-            clock=clock,
+            clock=self.clock,
             answer=partial(self._post, self._resolve),
             die=die,
         )

@@ -86,6 +86,13 @@ class Delivery:
     due_ms: int
     faults: int = 0
     """Attempts that failed through a fault of our own, one after the other."""
+    accepted_ms: int | None = None
+    """When it was accepted, on the spool's own time; None where nobody asks for its age."""
+
+    @property
+    def since_ms(self) -> int:
+        """What its age is counted from, on the clock that ``due_ms`` is on."""
+        return self.message.accepted_ms if self.accepted_ms is None else self.accepted_ms
 
 
 class BounceType(enum.StrEnum):

@@ -17,7 +17,7 @@ import msgspec
 
 from sekisho.ids import MessageId
 from sekisho.ports.clock import Clock
-from sekisho.queue import overview, recovery, schema, transaction
+from sekisho.queue import overview, recovery, schema, timeline, transaction
 from sekisho.queue.layout import Layout
 from sekisho.queue.locks import Turn
 from sekisho.queue.model import BodyFile, Delivery, Dropped, Message, Recipient
@@ -60,6 +60,7 @@ class Operator:
         self._usage, self.report = recovery.enter(self._layout, clock.now_ms())
         try:
             self._connection = schema.connect(self._layout.database, wal_pages=_WAL_PAGES)
+            self._spool_clock = timeline.read(self._connection, clock)
         except BaseException:
             self._usage.close()
             raise
@@ -96,7 +97,7 @@ class Operator:
 
     def retry(self, selection: Selection) -> int:
         """Make deliveries due now; how many had to wait. What is held stays held."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._spool_clock.now_ms()
 
         def due(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
             cursor.executemany("UPDATE delivery SET due_ms = ? WHERE row = ?", [(now_ms, row) for row in rows])

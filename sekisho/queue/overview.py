@@ -13,6 +13,7 @@ from sekisho.queue.records import read_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.selection import Selection
 from sekisho.queue.spool import ShutHop
+from sekisho.queue.timeline import AHEAD
 from sekisho.queue.transaction import SET_ASIDE
 
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
@@ -69,8 +70,10 @@ class QueuedMessage:
     deliveries: tuple[QueuedDelivery, ...]
 
 
+# People read the time of the wall.
 _QUEUED: Final = (
-    "SELECT delivery.row, message.id, delivery.row & ?, address, account, sender, key, accepted_ms, due_ms, attempts,"
+    "SELECT delivery.row, message.id, delivery.row & ?, address, account, sender, key,"
+    f" accepted_ms - {AHEAD}, due_ms - {AHEAD}, attempts,"
     " held, reply, status, tried_ms FROM delivery JOIN message ON message.row = delivery.row >> ?"
 )
 
@@ -92,8 +95,10 @@ def status(connection: sqlite3.Connection) -> tuple[DestinationStatus, ...]:
             last[destination] = max((tried_ms, row), last.get(destination, (0, 0)))
     shut = _shut(connection)
     parts: dict[str, list[_Part]] = {}
-    for destination, *part in connection.execute(_SUMS):
-        parts.setdefault(destination, []).append(_Part(*part))
+    (ahead_ms,) = connection.execute("SELECT offset_ms FROM clock").fetchone()
+    for destination, held, count, size_bytes, oldest_ms, next_ms in connection.execute(_SUMS):
+        part = _Part(held, count, size_bytes, oldest_ms - ahead_ms, next_ms - ahead_ms)
+        parts.setdefault(destination, []).append(part)
     found = [
         _destination(destination, each, shut.get(destination), _reply(connection, last.get(destination)))
         for destination, each in parts.items()
@@ -139,7 +144,7 @@ def _reply(connection: sqlite3.Connection, last: tuple[int, int] | None) -> str 
 def _shut(connection: sqlite3.Connection) -> dict[str, ShutHop]:
     """What each destination waits for; of several next hops, the one that is asked first."""
     found = connection.execute(
-        "SELECT destination, shut.hop, until_ms, reply, status FROM shut_destination JOIN shut USING (hop)"
+        f"SELECT destination, shut.hop, until_ms - {AHEAD}, reply, status FROM shut_destination JOIN shut USING (hop)"
         " ORDER BY until_ms DESC"
     )
     return {destination: ShutHop(*columns) for destination, *columns in found}

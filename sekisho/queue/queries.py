@@ -19,7 +19,7 @@ READ_BYTES_MAX: Final = 32 << 20
 """Content that one answer of ``due`` holds in memory at most (but always one message)."""
 
 _DUE: Final = (
-    "SELECT row, due_ms, attempts, address, personal_to, faults FROM delivery"
+    "SELECT row, due_ms, attempts, address, personal_to, faults, accepted_ms FROM delivery"
     " WHERE owner = ? AND held = 0 AND destination = ? AND due_ms <= ?"
 )
 _LATER: Final = "SELECT min(due_ms) FROM delivery WHERE owner = ? AND held = 0 AND destination = ? AND due_ms > ?"
@@ -36,7 +36,7 @@ _MESSAGE: Final = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE row = ?"
 
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
 
-_Row = tuple[int, int, int, str, str, int]
+_Row = tuple[int, int, int, str, str, int, int]
 
 
 def destinations(
@@ -110,7 +110,7 @@ class _Reading:
         deliveries: list[Delivery] = []
         destination, known = wanted.destination, wanted.known
         has_more = False
-        for row, due_ms, attempts, address, personal_to, faults in self._rows(wanted):
+        for row, due_ms, attempts, address, personal_to, faults, accepted_ms in self._rows(wanted):
             if row in known:
                 continue
             number = row >> RECIPIENT_BITS
@@ -121,7 +121,7 @@ class _Reading:
             # None: settled by another connection since the row was read; the delivery is gone too.
             if message is not None:
                 recipient = Recipient(row & _MASK, address, personal_to)
-                deliveries.append(Delivery(row, message, recipient, attempts, due_ms, faults))
+                deliveries.append(Delivery(row, message, recipient, attempts, due_ms, faults, accepted_ms))
         return Found(destination, deliveries, has_more, None if has_more else self._later(destination))
 
     def _rows(self, wanted: Wanted) -> Iterator[_Row]:

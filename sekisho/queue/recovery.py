@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from sekisho.queue import bodies, salvage, schema
+from sekisho.queue import bodies, salvage, schema, timeline
 from sekisho.queue.faults import Fault, fault_of
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import FileLock, LockTimeoutError, wait_for
@@ -118,6 +118,8 @@ def _prepare(layout: Layout, now_ms: int) -> Report:
             damaged_places=recovered.salvaged.damaged_places,
         )
     _compact(layout)
+    with closing(schema.connect(layout.database)) as connection:
+        timeline.forget_if_empty(connection)
     return _sweep(layout, now_ms, created=created, recovered=recovered)
 
 

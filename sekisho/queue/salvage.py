@@ -76,6 +76,7 @@ def copy(old: Path, fresh: Path, now_ms: int) -> Salvaged:
             for table in ("daily", "rate"):
                 _copy_unordered(source, target, table, salvaged)
             _count_on(source, target)
+            _copy_clock(source, target)
             target.execute("COMMIT")
             # Everything into the one file that is renamed.
             target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -205,6 +206,16 @@ def _insert(target: sqlite3.Connection, table: str, columns: str, row: tuple[Any
     except (sqlite3.IntegrityError, sqlite3.DataError):
         return False
     return True
+
+
+def _copy_clock(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Go on in the same time; without it what is queued counts as queued by the wall clock."""
+    try:
+        found = source.execute("SELECT offset_ms, seen_ms FROM clock").fetchone()
+    except sqlite3.Error:
+        return
+    if found is not None and all(isinstance(value, int) for value in found):
+        target.execute("UPDATE clock SET offset_ms = ?, seen_ms = ?", found)
 
 
 def _count_on(source: sqlite3.Connection, target: sqlite3.Connection) -> None:

@@ -127,6 +127,15 @@ _VERSION_2 = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX shut_hop ON shut_destination (hop)",
+    # timeline.py: due_ms, accepted_ms of deliveries, and until_ms are on the spool's own time.
+    """
+    CREATE TABLE clock (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        offset_ms INTEGER NOT NULL,     -- by how much it is ahead of the wall clock
+        seen_ms INTEGER NOT NULL        -- what it was when something was written last; 0 = not known
+    )
+    """,
+    "INSERT INTO clock VALUES (1, 0, 0)",
 )
 
 _STEPS = (_VERSION_1, _VERSION_2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sekisho.ids import MessageId, parse_message_id
 from sekisho.queue.schema import RECIPIENT_BITS
+from sekisho.queue.timeline import AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Selection:
             ("account = ?", self.account),
             ("sender = ?", self.subuser),
             ("destination = ?", self.domain),
-            ("accepted_ms < ?", self.accepted_before_ms),
+            (f"accepted_ms < ? + {AHEAD}", self.accepted_before_ms),
         ):
             if argument is not None:
                 parts.append(part)

@@ -151,11 +151,18 @@ class Applied:
 
 
 def apply(
-    connection: sqlite3.Connection, batch: Sequence[Operation], *, owner: int, now_ms: int, one_by_one: bool = False
+    connection: sqlite3.Connection,
+    batch: Sequence[Operation],
+    *,
+    owner: int,
+    now_ms: int,
+    wall_ms: int,
+    one_by_one: bool = False,
 ) -> Applied:
     """Carry out a batch inside an open transaction, leaving each operation's answer in it.
 
-    May be called again for the same operations after a rollback. Raises SomeGone, unless ``one_by_one``.
+    ``now_ms`` is the spool's own time, ``wall_ms`` the wall clock's. May be called again for the same operations after
+    a rollback. Raises SomeGone, unless ``one_by_one``.
     """
     cursor = connection.cursor()
     numbers = Numbers.read(cursor)
@@ -174,7 +181,7 @@ def apply(
     events: list[bytes] = []
     # First what leaves: its pages are used again by what comes, in the same commit.
     ended = _settle(cursor, settles, events, one_by_one=one_by_one)
-    written = _append(cursor, appends, events, numbers, owner=owner, now_ms=now_ms)
+    written = _append(cursor, appends, events, numbers, owner=owner, now_ms=now_ms, wall_ms=wall_ms)
     if events:
         INSERT_EVENT(cursor, numbers.number(events))
     numbers.write(cursor)
@@ -250,6 +257,7 @@ def _append(
     *,
     owner: int,
     now_ms: int,
+    wall_ms: int,
 ) -> int:
     ledger: Ledger | None = None
     messages: list[tuple[object, ...]] = []
@@ -259,7 +267,7 @@ def _append(
         new = operation.new
         if new.caps is not None:
             if ledger is None:
-                ledger = Ledger(cursor, now_ms)
+                ledger = Ledger(cursor, now_ms, wall_ms)
             refused = ledger.admit(new.caps, len(new.recipients))
             if refused is not None:
                 operation.answer = refused
@@ -271,7 +279,6 @@ def _append(
         message = new.message
         row = numbers.take_message()
         first = row << RECIPIENT_BITS
-        due_ms = message.accepted_ms
         account, sender, key = message.account_id, message.sender_id, message.key_id
         header, body, size_bytes = message.header, message.body, message.size_bytes
         if type(body) is bytes:
@@ -291,17 +298,17 @@ def _append(
                     number,
                     owner,
                     destination,
-                    due_ms,
+                    now_ms,
                     account,
                     sender,
                     key,
-                    due_ms,
+                    now_ms,
                     address,
                     recipient.personal_to,
                     size_bytes,
                 )
             )
-            made.append(Delivery(number, message, recipient, 0, due_ms))
+            made.append(Delivery(number, message, recipient, 0, now_ms, accepted_ms=now_ms))
         operation.answer = tuple(made)
     if messages:
         INSERT_MESSAGE(cursor, messages)
@@ -334,6 +341,6 @@ def forget_hop(cursor: sqlite3.Cursor, hop: str) -> None:
     cursor.execute("DELETE FROM shut WHERE hop = ?", (hop,))
 
 
-def prune(connection: sqlite3.Connection, now_ms: int) -> None:
+def prune(connection: sqlite3.Connection, now_ms: int, wall_ms: int) -> None:
     """Housekeeping inside an open transaction, now and then."""
-    caps.prune(connection.cursor(), now_ms)
+    caps.prune(connection.cursor(), now_ms, wall_ms)

@@ -26,8 +26,8 @@ from typing import Final
 
 import structlog
 
-from sekisho.ports.clock import Clock
-from sekisho.queue import room, syscalls, transaction
+from sekisho.ports.clock import SteadyClock
+from sekisho.queue import room, syscalls, timeline, transaction
 from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError, Turn
@@ -58,6 +58,8 @@ _PLENTY_BYTES: Final = 1 << 30
 _PLENTY_S: Final = 1.0
 """Where there is so much room, how often is soon enough to look again."""
 
+_NOTE_IDLE_S: Final = 600.0
+
 _QUIET_S: Final = 5.0
 """Without a refusal, before the log says that it is over."""
 
@@ -85,7 +87,7 @@ class Writer:
         connect: Callable[[], sqlite3.Connection],
         *,
         owner: int,
-        clock: Clock,
+        clock: SteadyClock,
         answer: Answer,
         die: Callable[[], None],
         pause_s: float = 1.0,
@@ -111,6 +113,7 @@ class Writer:
         self._stopping = False
         self._grown_bytes = 0
         self._pruned_ms = clock.now_ms()
+        self._noted_ms, self._noted_offset_ms = 0, 0
         self._thread = threading.Thread(target=self._run, name="spool writer", daemon=True)
         self._connection = connect()
 
@@ -176,7 +179,12 @@ class Writer:
             except queue.Empty:
                 return []
         else:
-            first = self._queue.get()
+            try:
+                first = self._queue.get(timeout=_NOTE_IDLE_S)
+            except queue.Empty:
+                # Also when nothing happens the time is noted now and then: an empty batch does it.
+                self._commit(())
+                return []
         batch: list[Operation] = []
         urgent = False
         # Nobody waits for an outcome to be on disk: outcomes wait a moment for messages, whose sync then serves both.
@@ -201,8 +209,8 @@ class Writer:
             if any(type(operation) is Append for operation in batch):
                 # Nothing fails yet: what makes room goes on.
                 batch = self._refuse_beyond_reserve(batch)
-            if not batch:
-                return
+                if not batch:
+                    return
             ended = self._transact(batch)
         except Exception as error:  # noqa: BLE001  # classified; what is nobody else's is the operation's own
             self._failed(batch, error)
@@ -262,15 +270,21 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 now_ms = self._clock.now_ms()
+                wall_ms = now_ms - self._clock.offset_ms
                 try:
-                    applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms)
+                    applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms, wall_ms=wall_ms)
                 except transaction.SomeGone:
                     connection.execute("ROLLBACK")
                     connection.execute("BEGIN IMMEDIATE")
-                    applied = transaction.apply(connection, batch, owner=self._owner, now_ms=now_ms, one_by_one=True)
+                    applied = transaction.apply(
+                        connection, batch, owner=self._owner, now_ms=now_ms, wall_ms=wall_ms, one_by_one=True
+                    )
                 if not 0 <= now_ms - self._pruned_ms < _PRUNE_MS:
                     self._pruned_ms = now_ms
-                    transaction.prune(connection, now_ms)
+                    transaction.prune(connection, now_ms, wall_ms)
+                if now_ms - self._noted_ms >= timeline.NOTE_MS or self._clock.offset_ms != self._noted_offset_ms:
+                    self._noted_ms, self._noted_offset_ms = now_ms, self._clock.offset_ms
+                    timeline.note(connection, self._clock, now_ms)
                 connection.execute("COMMIT")
             except BaseException:
                 # Some errors have rolled back already.

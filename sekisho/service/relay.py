@@ -139,7 +139,8 @@ class _Worker:
         self._scheduler = Scheduler(
             self._spool,
             preparer,
-            clock=clock,
+            clock=self._spool.clock,
+            wall=clock,
             hostname=config.server.hostname,
             routes=Routes(),
             holds=self._holds.current,

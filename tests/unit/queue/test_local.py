@@ -169,11 +169,13 @@ async def test_what_sqlite_does_not_take_fails_alone(open_spool: OpenSpool) -> N
     assert await spool.destinations("", 99) == (DestinationDue("dest.example", NOW_MS),)
 
 
-async def test_destinations_and_due_are_per_destination_oldest_first(open_spool: OpenSpool) -> None:
+async def test_destinations_and_due_are_per_destination_oldest_first(open_spool: OpenSpool, clock: FakeClock) -> None:
     spool = open_spool()
     ages = {"old": 3, "new": 1, "middle": 2}
     for name, age in ages.items():
-        await spool.append(make(f"{name}@one.example", accepted_ms=NOW_MS - age))
+        clock.time_ms = NOW_MS - age
+        await spool.append(make(f"{name}@one.example"))
+    clock.time_ms = NOW_MS
     await spool.append(make("x@two.example"))
     assert sorted(await spool.destinations("", 99), key=lambda each: each.destination) == [
         DestinationDue("one.example", NOW_MS - 3),

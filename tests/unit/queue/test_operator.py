@@ -61,9 +61,13 @@ def test_a_spool_that_never_was_is_empty(open_operator: OpenOperator) -> None:
         assert operator.hold(ALL) == 0
 
 
-async def test_status_sums_up_by_destination(open_spool: OpenSpool, open_operator: OpenOperator) -> None:
+async def test_status_sums_up_by_destination(
+    open_spool: OpenSpool, open_operator: OpenOperator, clock: FakeClock
+) -> None:
     spool = open_spool()
-    first, _second = accepted(await spool.append(make("a@one.example", "b@one.example", accepted_ms=NOW_MS - 10)))
+    clock.time_ms = NOW_MS - 10
+    first, _second = accepted(await spool.append(make("a@one.example", "b@one.example")))
+    clock.time_ms = NOW_MS
     accepted(await spool.append(make("c@two.example")))
     await spool.settle(Settlement(first, LATER, NOW_MS))
     with open_operator() as operator:
@@ -102,14 +106,15 @@ async def test_show_and_list(open_spool: OpenSpool, open_operator: OpenOperator)
         assert operator.list(Selection(b"\0" * 16), 9) == ()  # type: ignore[arg-type]
 
 
-async def test_selections(open_spool: OpenSpool, open_operator: OpenOperator) -> None:
+async def test_selections(open_spool: OpenSpool, open_operator: OpenOperator, clock: FakeClock) -> None:
     spool = open_spool()
     made = {}
     for name, changes in {
         "p": {"account_id": AccountId(1), "key_id": KeyId("k1")},
-        "s": {"account_id": AccountId(1), "subuser_id": AccountId(2), "key_id": KeyId("k2"), "accepted_ms": NOW_MS - 5},
+        "s": {"account_id": AccountId(1), "subuser_id": AccountId(2), "key_id": KeyId("k2")},
         "o": {"account_id": AccountId(3), "key_id": KeyId("k3")},
     }.items():
+        clock.time_ms = NOW_MS - 5 * (name == "s")
         made[name] = accepted(await spool.append(make(f"{name}@d.example", **changes)))[0]  # type: ignore[arg-type]
     await spool.append(make("z@other.example", key_id=KeyId("k4"), account_id=AccountId(4)))
     with open_operator() as operator:

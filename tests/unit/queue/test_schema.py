@@ -20,6 +20,7 @@ _AS_IN_VERSION_1 = """
 DROP INDEX delivery_due;
 DROP TABLE shut_destination;
 DROP TABLE shut;
+DROP TABLE clock;
 ALTER TABLE delivery DROP COLUMN size;
 ALTER TABLE delivery DROP COLUMN faults;
 CREATE INDEX delivery_due ON delivery (owner, held, destination, due_ms);
