@@ -249,7 +249,7 @@ async def test_age_is_infinite_until_the_first_confirmation(database: Database) 
 async def test_age_grows_while_the_database_cannot_be_read_and_the_thread_goes_on(database: Database) -> None:
     heard = Heard()
     async with following(database, heard) as follower:
-        with out_of_reach(database), capture_logs() as logged:
+        with capture_logs() as logged, out_of_reach(database):
             await eventually(lambda: bool(logged))
             confirmed_s = follower._confirmed_s
             await asyncio.sleep(POLL_S * 10)
