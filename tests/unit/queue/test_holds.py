@@ -105,7 +105,7 @@ async def test_a_hold_is_not_let_go_of_for_want_of_knowledge(
         acme = accounts.disable(tx, an_account(tx), by=BY)
     async with running(Holds(database, threads=NoThreads())) as holds:
         before = holds.current()
-        with out_of_reach(database), structlog.testing.capture_logs() as logged:
+        with structlog.testing.capture_logs() as logged, out_of_reach(database):
             holds.apply([Change(0, ChangeKind.RESYNC, None, "")])
             await _turn()
         assert holds.current() is before
