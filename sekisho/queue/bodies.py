@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from sekisho.queue.layout import Layout, sync_directory
+from sekisho.queue.layout import Layout, sync_directory, sync_file
 
 
 def keep(temporary: Path, final: Path) -> None:
@@ -14,11 +13,7 @@ def keep(temporary: Path, final: Path) -> None:
     Raises:
         OSError: nothing was promised; the file is wherever it got to, and the sweep finds it.
     """
-    descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(temporary)
     # Content before name: a name in bodies/ never stands for half a body.
     temporary.rename(final)
     sync_directory(final.parent)

@@ -14,7 +14,7 @@ After a failed sync, or when the file is damaged, all that can be read is copied
 
 from __future__ import annotations
 
-import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from typing import Final
 
 import structlog
 
-from sekisho.queue import bodies, salvage, schema, timeline
-from sekisho.queue.faults import Fault, fault_of
-from sekisho.queue.layout import Layout, sync_directory
+from sekisho.queue import bodies, salvage, schema, timeline, walcheck
+from sekisho.queue.faults import Fault, fault_of, mark_suspect
+from sekisho.queue.layout import Layout, sync_directory, sync_file
 from sekisho.queue.locks import FileLock, LockTimeoutError, wait_for
 from sekisho.queue.salvage import Salvaged
 from sekisho.queue.schema import NotASpoolError
@@ -104,7 +104,12 @@ def _prepare(layout: Layout, now_ms: int) -> Report:
     if not layout.database.exists() and not _side(layout.database, "-wal").exists():
         _create(layout, now_ms)
         created = True
-    why = _damage(layout)
+    # First: whoever opens a damaged log and closes it again has thrown away what lies behind the damage.
+    why = walcheck.fault(layout.database)
+    if why is not None:
+        _keep_log(layout, why, now_ms)
+    else:
+        why = _damage(layout)
     if why is not None:
         recovered = _recover(layout, why, now_ms)
         _log.error(
@@ -121,6 +126,19 @@ def _prepare(layout: Layout, now_ms: int) -> Report:
     with closing(schema.connect(layout.database)) as connection:
         timeline.forget_if_empty(connection)
     return _sweep(layout, now_ms, created=created, recovered=recovered)
+
+
+def _keep_log(layout: Layout, why: str, now_ms: int) -> None:
+    """Copy the damaged log before it is used: what SQLite does not read of it may be accepted mail."""
+    aside = layout.root / f"spool.db-wal.suspect-{now_ms}"
+    log = _side(layout.database, "-wal")
+    if log.exists() and log.stat().st_size:
+        shutil.copyfile(log, aside)
+        aside.chmod(0o600)
+        sync_file(aside)
+        sync_directory(layout.root)
+    # The mark stays until the spool was replaced: a crash on the way must not forget what was found.
+    mark_suspect(layout, why)
 
 
 def _create(layout: Layout, now_ms: int) -> None:
@@ -173,11 +191,7 @@ def _fresh(layout: Layout) -> Path:
 def _exchange(layout: Layout, now_ms: int) -> Path:
     """Let the finished ``spool.db.new`` take the spool's place; where the old one went."""
     fresh = layout.root / "spool.db.new"
-    descriptor = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(fresh)
     fresh.rename(_ready(layout))
     sync_directory(layout.root)
     return _finish_exchange(layout, now_ms)
