@@ -89,6 +89,8 @@ class _Sign(msgspec.Struct, frozen=True, array_like=True, tag=2):
     body: bytes
     body_file: str
     """Not empty: the body is there."""
+    body_file_bytes: int
+    """How long it was when it was accepted."""
     domain: str
     numbers: tuple[int, ...]
     """The keys, in the order of their signatures."""
@@ -211,6 +213,7 @@ class _Process(asyncio.Protocol):
                 wish.header,
                 b"" if isinstance(body, BodyFile) else body,
                 str(body.path) if isinstance(body, BodyFile) else "",
+                body.size_bytes if isinstance(body, BodyFile) else 0,
                 wish.domain,
                 numbers,
                 wish.at_s,
@@ -355,7 +358,7 @@ def _fields(known: dict[int, Signer], request: _Sign) -> bytes:
     file = request.body_file
     return sign(
         request.header,
-        _file_hash(Path(file)) if file else body_hash(request.body),
+        _file_hash(Path(file), request.body_file_bytes) if file else body_hash(request.body),
         domain=request.domain,
         signers=[known[number] for number in request.numbers],
         at_s=request.at_s,
@@ -363,9 +366,15 @@ def _fields(known: dict[int, Signer], request: _Sign) -> bytes:
     )
 
 
-def _file_hash(path: Path) -> bytes:
+def _file_hash(path: Path, size_bytes: int) -> bytes:
     found = BodyHash()
+    left_bytes = size_bytes
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
             found.update(chunk)
+            left_bytes -= len(chunk)
+    if left_bytes:
+        # Signed and sent it would be half a message that vouches for itself.
+        message = f"{path.name} has {size_bytes - left_bytes} bytes and had {size_bytes}"
+        raise ValueError(message)
     return found.digest()

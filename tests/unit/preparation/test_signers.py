@@ -96,12 +96,18 @@ async def test_a_body_in_a_file_is_read_there(tmp_path: Path) -> None:
 async def test_what_cannot_be_signed_disturbs_nobody(tmp_path: Path) -> None:
     signers = Signers.fork(1)
     await signers.connect(lambda: None)
-    bad = [ask(signers, header=b"To: x@example.com\r\n"), ask(signers, body=BodyFile(tmp_path / "gone", 1))]
+    (tmp_path / "cut").write_bytes(b"half a message\r\n")
+    bad = [
+        ask(signers, header=b"To: x@example.com\r\n"),
+        ask(signers, body=BodyFile(tmp_path / "gone", 1)),
+        ask(signers, body=BodyFile(tmp_path / "cut", 32)),
+    ]
     good = ask(signers)
 
     assert [str(fault) for fault in await asyncio.gather(*bad)] == [
         "ValueError: a header without From cannot be signed",
         f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/gone'",
+        "ValueError: cut has 16 bytes and had 32",
     ]
     assert is_signed(await good)
     await signers.close()

@@ -1,9 +1,10 @@
-"""Databases whose lock is in somebody else's hands."""
+"""What runs out, or is in somebody else's hands: descriptors, and the locks of the databases."""
 
 from __future__ import annotations
 
 import contextlib
 import smtplib
+import socket
 import sqlite3
 import threading
 
@@ -12,6 +13,28 @@ import pytest
 from tests.acceptance.relay import eventually, letter, submit
 from tests.acceptance.site import Site
 from tests.fakes.sink import Sink
+
+
+def test_without_descriptors_the_crowd_is_refused_and_mail_goes_on(site: Site, sink: Sink) -> None:
+    relay = site.relay()
+    # Of these 256 are kept for deliveries and files, so that fewer connections than the crowd's are let in.
+    relay.arguments = ["prlimit", "--nofile=330:330", *relay.arguments]
+    with relay, contextlib.closing(relay.client(site.key)) as smtp:
+        workers = relay.workers
+        with contextlib.ExitStack() as stack:
+            for _ in range(300):
+                crowd = socket.create_connection(("127.0.0.1", relay.port()), timeout=10)
+                stack.callback(crowd.close)
+            with pytest.raises(smtplib.SMTPConnectError, match="421"):
+                relay.client(site.key)
+            # Who is in already is served, and what is accepted is delivered.
+            for number in range(5):
+                submit(smtp, letter(number), "reader@sink.test")
+            sink.wait_for(5)
+        assert relay.workers == workers, "nobody died of it"
+        eventually(lambda: _sent(relay.send, site, 9), "a new connection when the crowd is gone")
+        sink.wait_for(6)
+        assert relay.stop() == 0
 
 
 @pytest.mark.parametrize("name", ["spool/spool.db", "control.db"])
