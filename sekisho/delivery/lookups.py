@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
+from sekisho.delivery.dialling import Hops
 from sekisho.delivery.job import Holding, Job
-from sekisho.delivery.site import Hop, NoMail, Site
+from sekisho.delivery.site import NoMail, Site
 from sekisho.delivery.tasks import Tasks
 from sekisho.delivery.verdict import Temporary
 
@@ -19,17 +20,14 @@ LOOKUPS_MAX = 128
 """Domains at once. A dead name server takes seconds to be found dead; many of them must not stand before others."""
 
 
-class SiteFinder(Protocol):
-    """Where mail for a domain goes, by DNS."""
+class SiteFinder(Hops, Protocol):
+    """Where mail for a domain goes, by DNS: ``sites.Sites``."""
 
     def known(self, domain: str) -> Site | NoMail | None:
         """Give what is known without asking; None = ``find``."""
 
     async def find(self, domain: str) -> Site | NoMail:
         """Look it up."""
-
-    async def hops(self, site: Site) -> Sequence[Hop] | NoMail:
-        """See ``dialling.Hops``."""
 
 
 class Lookups:

@@ -44,10 +44,9 @@ def hops(hosts: Iterable[tuple[MxHost, Sequence[str]]], port: int, chance: Chanc
         fresh = [address for address in dict.fromkeys(addresses) if address not in taken]
         taken.update(fresh)
         laid.extend((turn, Hop(mx.host, address, port)) for turn, address in enumerate(_alternate(fresh, chance)))
-    kept = sorted(range(len(laid)), key=lambda place: laid[place][0])[
-        :HOPS_MAX
-    ]  # stable: places in order within a turn
-    return tuple(laid[place][1] for place in sorted(kept))
+    # The sort is stable: within a turn the places stay in order.
+    by_turn = sorted(range(len(laid)), key=lambda place: laid[place][0])
+    return tuple(laid[place][1] for place in sorted(by_turn[:HOPS_MAX]))
 
 
 def _alternate(addresses: Iterable[str], chance: Chance) -> list[str]:

@@ -33,7 +33,7 @@ UNKNOWN_MAX = 32
 LIST_MAX = 1000
 """Destinations listed at once when the spool is gone through."""
 TIMER_MAX_S = 60.0
-"""The wall clock may be set: due times are looked at this often at least."""
+"""A clock that is being slewed runs apart from the loop's: due times are looked at this often at least."""
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
 """After a read that failed."""
