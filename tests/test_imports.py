@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("accounts", "apikeys", "domains", "policy"),
     ("queue", "events"),
     ("submission", "preparation", "delivery"),
-    ("doors.smtp", "doors.health", "doors.cli"),
+    ("doors.smtp", "doors.health", "doors.api", "doors.cli"),
     ("service",),
 )
 """From the floor up. A module may import any layer below its own, and its own component."""

@@ -1,16 +1,17 @@
-"""The web worker: health over HTTP, and the background work that has no place in a relay worker."""
+"""The web worker: the API and health over HTTP, and the background work that has no place in a relay worker."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 
 from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, check
-from sekisho.doors.health import Application, Health
+from sekisho.doors.health import Application, Health, Receive, Scope, Send
 from sekisho.queue.layout import Layout
+from sekisho.service.api import Api
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
@@ -19,6 +20,8 @@ from sekisho.service.stores import stores
 from sekisho.service.worker import Channel, WorkerContext, run
 
 _log = structlog.get_logger()
+
+API_PATH: Final = "/v3"
 
 
 class Background(Protocol):
@@ -36,8 +39,27 @@ def run_web(context: WorkerContext) -> int:
     directory = context.directory
     places = stores(context.config, directory)
     control, events = places.open_control(), places.open_events()
-    app = Health(lambda: storage_fault(control, events, Layout(directory.spool)))
-    return run(context, lambda context, channel: serve_web(context, channel, app, (mover(directory, events),)))
+    health = Health(lambda: storage_fault(control, events, Layout(directory.spool)))
+
+    async def main(context: WorkerContext, channel: Channel) -> int:
+        api = Api(context, control)
+        await api.start()
+        try:
+            return await serve_web(context, channel, doors(api.app, health), (mover(directory, events),), api.reload)
+        finally:
+            await api.stop()
+
+    return run(context, main)
+
+
+def doors(api: Application, others: Application) -> Application:
+    """Send each request to the application that its path belongs to."""
+
+    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+        is_api = scope["type"] == "http" and (scope["path"] == API_PATH or scope["path"].startswith(f"{API_PATH}/"))
+        await (api if is_api else others)(scope, receive, send)
+
+    return choose
 
 
 def storage_fault(control: Database, events: Database, spool: Layout) -> str | None:
@@ -53,12 +75,17 @@ def storage_fault(control: Database, events: Database, spool: Layout) -> str | N
 
 
 async def serve_web(
-    context: WorkerContext, channel: Channel, app: Application, background: Sequence[Background]
+    context: WorkerContext,
+    channel: Channel,
+    app: Application,
+    background: Sequence[Background],
+    reload: Callable[[Config], None],
 ) -> int:
     """Open the door, run the background work beside it, until told to drain; the exit status."""
     server = HttpServer(context, app)
 
     def on_reload(config: Config, certificate: Certificate) -> None:
+        reload(config)
         fault = server.apply(config, certificate)
         if fault is not None:
             _log.error("certificate.refused", reason=fault)

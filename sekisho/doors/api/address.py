@@ -1,0 +1,45 @@
+"""Where a request comes from: the socket, or what a trusted proxy says. Nobody else's header is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from sekisho.identity import IPAddress, IPNetwork
+
+_HOPS_MAX: Final = 32
+"""Entries of X-Forwarded-For that are looked at, from the right; a longer chain ends where it is cut."""
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[IPNetwork]) -> IPAddress:
+    """Find the client's address.
+
+    ``peer`` is the other end of the connection, ``forwarded_for`` the X-Forwarded-For fields in order. Read from the
+    right: each trusted proxy vouches for the address left of it; the first that is not a trusted proxy's is the
+    client's. An entry that is no address ends the walk: the proxy that wrote it is taken for the client.
+    """
+    address = plain_address(peer)
+    entries = [entry.strip() for field in forwarded_for for entry in field.split(",")]
+    for entry in reversed(entries[-_HOPS_MAX:]):
+        if not any(address in network for network in trusted):
+            break
+        try:
+            address = plain_address(entry)
+        except ValueError:
+            break
+    return address
+
+
+def plain_address(text: str) -> IPAddress:
+    """Read an address without port, brackets or zone; an IPv4 address in IPv6 disguise is IPv4 (RFC 4291 §2.5.5.2).
+
+    Raises ValueError.
+    """
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    found = ip_address(text.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped if mapped is not None else found

@@ -1,0 +1,147 @@
+"""Who gets in: the guard that stands before every route, and before the body is read.
+
+In this order: too many failed logins from the address; the key (digest first, then IP access); how often; the scope;
+on whose behalf. Each no is the vendor's (sheets mail-send.md §1, accounts.md §6).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from sekisho.accounts import find_subuser
+from sekisho.apikeys.verifier import Verifier
+from sekisho.doors.api import problems
+from sekisho.doors.api.address import client_address
+from sekisho.doors.api.caller import Caller
+from sekisho.doors.api.problems import Problem, plain, problem
+from sekisho.doors.api.ratelimit import Pace, Paces
+from sekisho.doors.api.routes import ROUTES, Behalf, Route
+from sekisho.doors.api.store import Store
+from sekisho.identity import Identity, IPAddress, IPNetwork
+from sekisho.ids import AccountId
+from sekisho.ports.clock import Clock
+from sekisho.refusal import Reason, Refused
+from sekisho.secret import Secret
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+MAIL_SEND: Final = ("POST", "/v3/mail/send")
+
+_ON_BEHALF_MAX: Final = 64
+
+
+class Admission:
+    """Implements the guard; ``caller`` gives handlers what it found."""
+
+    def __init__(
+        self,
+        *,
+        verifier: Verifier,
+        store: Store,
+        paces: Paces,
+        clock: Clock,
+        trusted_proxies: Callable[[], Sequence[IPNetwork]],
+    ) -> None:
+        self._verifier: Final = verifier
+        self._store: Final = store
+        self._paces: Final = paces
+        self._clock: Final = clock
+        self._trusted: Final = trusted_proxies
+
+    async def __call__(self, connection: Connection, _handler: BaseRouteHandler) -> None:
+        """Let the request in, or raise Problem."""
+        scope = connection.scope
+        place = (str(scope["method"]), scope["path_template"])  # type: ignore[typeddict-item]  # no WebSockets here
+        if place[0] == "OPTIONS":
+            return
+        route = ROUTES[place]
+        now_ms = self._clock.now_ms()
+        address = self._address(connection)
+        state = scope["state"]
+        state["address"] = address
+        if route.public:
+            self._pace(connection, route.pace_of(place[0]), str(address), now_ms)
+            return
+        identity = await self._identify(connection, place, address, now_ms)
+        state["identity"] = identity
+        self._pace(connection, route.pace_of(place[0]), identity.sender_id, now_ms)
+        if route.scope is not None and route.scope not in identity.scopes:
+            raise plain(403)
+        subuser_id = await self._acted_for(connection, route, identity)
+        state["caller"] = Caller(identity, subuser_id, address, state["request_id"], now_ms)
+
+    def _address(self, connection: Connection) -> IPAddress:
+        client = connection.scope["client"]
+        if client is None:
+            message = "the server gives every connection its peer's address"
+            raise RuntimeError(message)
+        return client_address(client[0], connection.headers.getall("x-forwarded-for", []), self._trusted())
+
+    async def _identify(
+        self, connection: Connection, place: tuple[str, str], address: IPAddress, now_ms: int
+    ) -> Identity:
+        if self._paces.is_over(Pace.FAILED_LOGIN, address, now_ms):
+            raise plain(429, {"Retry-After": str(Pace.FAILED_LOGIN.window_s)})
+        sends = place == MAIL_SEND
+        found = await self._present(connection, address, sends=sends)
+        if isinstance(found, Identity):
+            return found
+        if isinstance(found, Refused):
+            if found.reason in {Reason.AUTH_BAD_KEY, Reason.AUTH_DISABLED}:
+                self._paces.count(Pace.FAILED_LOGIN, address, now_ms)
+            raise _no(found, sends=sends)
+        self._paces.count(Pace.FAILED_LOGIN, address, now_ms)
+        raise found
+
+    async def _present(
+        self, connection: Connection, address: IPAddress, *, sends: bool
+    ) -> Identity | Refused | Problem:
+        """Read the Authorization field (RFC 6750 §2.1) and ask whose key it is."""
+        kind, _, credentials = connection.headers.get("authorization", "").partition(" ")
+        match kind.lower():
+            case "bearer":
+                text = credentials.strip()
+                if not text.isascii():
+                    return Refused(Reason.AUTH_BAD_KEY)
+                return await self._verifier.authenticate(Secret(text.encode("ascii")), address)
+            case "basic":
+                return problem(401, problems.BASIC, headers={"WWW-Authenticate": "Bearer"})
+        text = problems.BAD_GRANT if sends else problems.UNAUTHORIZED
+        return problem(401, text, headers={"WWW-Authenticate": "Bearer"})
+
+    def _pace(self, connection: Connection, pace: Pace, whose: object, now_ms: int) -> None:
+        standing = self._paces.count(pace, whose, now_ms)
+        connection.scope["state"]["headers"] = standing.headers
+        if not standing.allowed:
+            wait_s = max(1, standing.reset_s - now_ms // 1000)
+            raise plain(429, {**standing.headers, "Retry-After": str(wait_s)})
+
+    async def _acted_for(self, connection: Connection, route: Route, identity: Identity) -> AccountId | None:
+        name = connection.headers.get("on-behalf-of", "")
+        if not name or route.behalf is Behalf.IGNORED:
+            return identity.subuser_id
+        if route.behalf is Behalf.REFUSED or identity.subuser_id is not None or len(name) > _ON_BEHALF_MAX:
+            raise plain(403)
+        found = await self._store.read(lambda tx: find_subuser(tx, name))
+        # One answer for a subuser that never was and for somebody else's.
+        if found is None or found.parent_id != identity.account_id:
+            raise plain(403)
+        return found.id
+
+
+def _no(refusal: Refused, *, sends: bool) -> Problem:
+    if sends and refusal.reason is Reason.AUTH_ADDRESS:
+        return problem(401, problems.NOT_LISTED)
+    if not sends and refusal.reason in {Reason.AUTH_BAD_KEY, Reason.AUTH_DISABLED, Reason.AUTH_ENDED}:
+        return problem(401, problems.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+    return problems.refused(refusal)
+
+
+def new_request_id() -> str:
+    """Make the id that an answer and its log line share; a client's own is never taken."""
+    return secrets.token_hex(8)

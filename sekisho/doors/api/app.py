@@ -1,0 +1,169 @@
+"""The API put together: routes, the guard before them, bounds, and one shape for every error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.enums import ScopeType
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    SerializationException,
+    ValidationException,
+)
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from sekisho.db import DatabaseUnavailable
+from sekisho.doors.api.admission import Admission, new_request_id
+from sekisho.doors.api.caller import Caller
+from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
+from sekisho.doors.api.routes import ROUTES
+from sekisho.doors.api.store import Store
+from sekisho.doors.api.v3 import scopes
+from sekisho.ports.clock import Clock
+
+_log = structlog.get_logger()
+
+BODY_MAX_BYTES: Final = 1 << 20
+"""Of every route but mail/send; the largest honest one is a list of 1,000 addresses."""
+
+HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (*scopes.HANDLERS,)
+
+ApiRequest = Request[Any, Any, State]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the handlers are given, each by name."""
+
+    admission: Admission
+    store: Store
+    clock: Clock
+
+
+def build(parts: Parts) -> ASGIApp:
+    """Put the application together; raises ValueError when a route has no row in ROUTES, or a row no route."""
+    app = Litestar(
+        route_handlers=HANDLERS,
+        guards=[parts.admission],
+        dependencies={
+            "caller": Provide(_caller, sync_to_thread=False),
+            "store": Provide(lambda: parts.store, sync_to_thread=False),
+            "clock": Provide(lambda: parts.clock, sync_to_thread=False),
+        },
+        # By status 500 too: it is what the framework makes of everything that is not an HTTPException.
+        exception_handlers={Exception: _on_exception, HTTPException: _on_exception, Problem: _on_exception},
+        request_max_body_size=BODY_MAX_BYTES,
+        openapi_config=None,
+        logging_config=None,
+    )
+    _compare(app)
+    return _Envelope(app, parts.clock)
+
+
+def _compare(app: Litestar) -> None:
+    served = {(method, route.path_format) for route in app.routes for method in route.methods if method != "OPTIONS"}
+    if served != ROUTES.keys():
+        message = f"routes without a row, or rows without a route: {sorted(served ^ ROUTES.keys())}"
+        raise ValueError(message)
+
+
+def _caller(request: ApiRequest) -> Caller:
+    found: Caller = request.scope["state"]["caller"]
+    return found
+
+
+def _on_exception(request: ApiRequest, error: Exception) -> Response[bytes]:
+    answer = _problem(request, error)
+    return Response(answer.body, status_code=answer.status, media_type="application/json", headers={**answer.headers})
+
+
+def _problem(request: ApiRequest, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case DatabaseUnavailable():
+            return unavailable()
+        case ValidationException():
+            return unreadable(str(error.__cause__ or error.detail))
+        case MethodNotAllowedException():
+            return plain(405, {"Allow": (error.headers or {}).get("allow", "")})
+        case NotFoundException():
+            return plain(404)
+        case ClientException() if isinstance(error.__cause__, SerializationException) or error.status_code == 400:
+            return invalid("Bad Request", None)
+        case HTTPException() if error.status_code < 500:
+            return plain(error.status_code)
+    _log.error("api.fault", request=request.scope["state"].get("request_id"), path=request.url.path, exc_info=error)
+    return plain(500)
+
+
+class _Envelope:
+    """What every answer has, and the log line of every request, around the framework."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            return
+        state: dict[str, Any] = {"request_id": new_request_id(), "headers": {}}
+        scope["state"] = state
+        begun_s = self._clock.monotonic()
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_headers(state)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            _log_request(scope, state, status, self._clock.monotonic() - begun_s)
+
+
+_ALWAYS: Final[Sequence[tuple[bytes, bytes]]] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    extra = [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
+    return [*_ALWAYS, (b"x-request-id", state["request_id"].encode()), *extra]
+
+
+def _log_request(scope: Scope, state: dict[str, Any], status: int, took_s: float) -> None:
+    identity = state.get("identity")
+    _log.info(
+        "api.request",
+        request=state["request_id"],
+        method=scope.get("method"),
+        route=scope.get("path_template"),
+        status=status,
+        ms=round(took_s * 1000, 1),
+        address=str(state["address"]) if "address" in state else None,
+        key=None if identity is None else identity.key_id,
+        account=None if identity is None else identity.sender_id,
+    )
+
+
+def encode(document: object) -> bytes:
+    """Print a document as JSON."""
+    return msgspec.json.encode(document)

@@ -1,0 +1,44 @@
+"""Who a request acts as, and for whom: what every handler of the API is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from litestar.params import Dependency
+
+from sekisho.audit import By
+from sekisho.identity import Identity, IPAddress
+from sekisho.ids import AccountId
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A request that was let in."""
+
+    identity: Identity
+    """Whose key it is, and what that may do."""
+    subuser_id: AccountId | None
+    """The subuser acted for: the key's own, or the one named by on-behalf-of. None: the account itself."""
+    address: IPAddress
+    request_id: str
+    now_ms: int
+
+    @property
+    def account_id(self) -> AccountId:
+        """The account at the top."""
+        return self.identity.account_id
+
+    @property
+    def owner_id(self) -> AccountId:
+        """Whose things the request is about: every query is scoped by it."""
+        return self.account_id if self.subuser_id is None else self.subuser_id
+
+    @property
+    def by(self) -> By:
+        """Who is written into the audit log."""
+        return By(f"key:{self.identity.key_id}", self.now_ms)
+
+
+Calling = Annotated[Caller, Dependency(skip_validation=True)]
+"""A handler's parameter: the framework hands it over as it is."""

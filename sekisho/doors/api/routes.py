@@ -1,0 +1,41 @@
+"""One table: every route of the API, the scope it needs, whom it may be called for, how often.
+
+A route without a row here does not start (``app.build``), so none can be forgotten.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from sekisho.doors.api.ratelimit import Pace
+
+
+class Behalf(enum.Enum):
+    """What ``on-behalf-of`` does at a route (sheet api-keys-scopes.md §6)."""
+
+    HONOURED = enum.auto()
+    IGNORED = enum.auto()  # documented to have no effect
+    REFUSED = enum.auto()  # about subusers themselves: a parent's affair
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What it takes to get in."""
+
+    scope: str | None
+    """None: any key in force."""
+    behalf: Behalf = Behalf.HONOURED
+    pace: Pace | None = None
+    """None: by method, READ for GET and WRITE for the rest."""
+    public: bool = False
+    """No key at all: the request proves itself by what it carries."""
+
+    def pace_of(self, method: str) -> Pace:
+        return self.pace or (Pace.READ if method == "GET" else Pace.WRITE)
+
+
+ROUTES: Final[dict[tuple[str, str], Route]] = {
+    ("GET", "/v3/scopes"): Route(None),
+}

@@ -1,0 +1,72 @@
+"""Control data for handlers: short transactions in threads, so that nothing blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+
+from sekisho.db import Database
+from sekisho.doors.api.problems import declined, unavailable
+from sekisho.refusal import Declined
+
+T = TypeVar("T")
+
+WAITING_MAX: Final = 200
+"""Transactions under way or waiting for a thread; more requests than that at once are told to come back."""
+
+DEADLINE_S: Final = 10.0
+"""A database that takes longer is taken for unreachable. What was begun may still commit: the answer says 503."""
+
+
+class Store:
+    """One database, from the loop's side."""
+
+    def __init__(self, database: Database, threads: Executor) -> None:
+        self._database: Final = database
+        self._threads: Final = threads
+        self._waiting = 0
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query on one snapshot."""
+
+        def run() -> T:
+            with self._database.connect() as tx:
+                return query(tx)
+
+        return await self._in_thread(run)
+
+    async def write(self, action: Callable[[Connection], T | Declined], *, field: str | None = None) -> T:
+        """Run one change: committed when this returns.
+
+        Raises Problem, with nothing changed, when the action was declined; ``field`` is what it is blamed on.
+        """
+
+        def run() -> T:
+            with self._database.begin() as tx:
+                answer = action(tx)
+                if isinstance(answer, Declined):
+                    raise declined(answer, field)
+                return answer
+
+        return await self._in_thread(run)
+
+    async def _in_thread(self, run: Callable[[], T]) -> T:
+        if self._waiting >= WAITING_MAX:
+            raise unavailable()
+        self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, run)
+        future.add_done_callback(self._done)
+        try:
+            # Shielded: a thread cannot be stopped, and its place is taken until it is done.
+            return await asyncio.wait_for(asyncio.shield(future), DEADLINE_S)
+        except TimeoutError:
+            raise unavailable() from None
+
+    def _done(self, future: asyncio.Future[T]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # whoever waited may have gone; then nobody else looks

@@ -1,0 +1,74 @@
+"""The Web API of a web worker, put together: the composition root of that door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, cast
+
+from sekisho.apikeys.verifier import Verifier
+from sekisho.changes import Change, Follower
+from sekisho.db import Database
+from sekisho.doors.api.admission import Admission
+from sekisho.doors.api.app import Parts, build
+from sekisho.doors.api.ratelimit import Paces
+from sekisho.doors.api.store import Store
+from sekisho.doors.health import Application
+from sekisho.ports.clock import SystemClock
+from sekisho.service.config import Config
+from sekisho.service.worker import WorkerContext
+
+_LOGIN_THREADS: Final = 2
+"""Of their own: a slow change must not keep others from logging in."""
+
+_STORE_THREADS: Final = 4
+
+
+class Api:
+    """Made on the loop; then ``start``, at the end ``stop``."""
+
+    def __init__(self, context: WorkerContext, control: Database) -> None:
+        self._config = context.config
+        self._clock: Final = SystemClock()
+        self._logins: Final = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
+        self._threads: Final = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._follower: Final = Follower(control, self._apply)
+        self._verifier: Final = Verifier(
+            control, threads=self._logins, clock=self._clock, feed_age_s=self._follower.age_s
+        )
+        store = Store(control, self._threads)
+        # The two spell the same ASGI callable.
+        self.app: Final = cast(
+            "Application",
+            build(
+                Parts(
+                    admission=Admission(
+                        verifier=self._verifier,
+                        store=store,
+                        paces=Paces(),
+                        clock=self._clock,
+                        trusted_proxies=lambda: self._config.http.trusted_proxies,
+                    ),
+                    store=store,
+                    clock=self._clock,
+                )
+            ),
+        )
+
+    async def start(self) -> None:
+        """Begin to follow changes; returns once caches may be trusted."""
+        self._follower.start()
+        await self._follower.confirmed()
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._follower.stop)
+        self._logins.shutdown()
+        self._threads.shutdown()
+
+    def reload(self, config: Config) -> None:
+        self._config = config
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """Hand news of control data to whoever remembers some of it."""
+        self._verifier.apply(changes)
