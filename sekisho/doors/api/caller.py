@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from sekisho.audit import By
 from sekisho.identity import Identity, IPAddress
@@ -40,5 +40,5 @@ class Caller:
         return By(f"key:{self.identity.key_id}", self.now_ms)
 
 
-Calling = Annotated[Caller, Dependency(skip_validation=True)]
+Calling = NamedDependency[SkipValidation[Caller]]
 """A handler's parameter: the framework hands it over as it is."""

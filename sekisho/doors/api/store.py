@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from sqlalchemy import Connection
 
 from sekisho.db import Database
@@ -70,3 +72,7 @@ class Store:
         self._waiting -= 1
         if not future.cancelled():
             future.exception()  # whoever waited may have gone; then nobody else looks
+
+
+Stored = NamedDependency[SkipValidation[Store]]
+"""A handler's parameter ``store``."""

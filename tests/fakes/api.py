@@ -1,0 +1,84 @@
+"""The Web API as a client sees it, without sockets: the real application on a real control database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+import httpx
+
+from sekisho.apikeys.actions import Issued
+from sekisho.apikeys.verifier import Verifier
+from sekisho.changes import read
+from sekisho.db import Database
+from sekisho.doors.api.admission import Admission
+from sekisho.doors.api.app import Parts, build
+from sekisho.doors.api.ratelimit import Paces
+from sekisho.doors.api.store import Store
+from sekisho.identity import IPNetwork
+from tests.fakes.clock import FakeClock
+
+CLIENT: Final = "192.0.2.7"
+
+
+class ApiDoor:
+    """Requests, one at a time; before each, caches hear of everything that was committed."""
+
+    def __init__(self, control: Database, *, clock: FakeClock, threads: ThreadPoolExecutor) -> None:
+        self.control = control
+        self.clock = clock
+        self.trusted_proxies: tuple[IPNetwork, ...] = ()
+        self.feed_age_s = 0.0
+        self._position: int | None = None
+        self.verifier = Verifier(control, threads=threads, clock=clock, feed_age_s=lambda: self.feed_age_s)
+        store = Store(control, threads)
+        self.app = build(
+            Parts(
+                admission=Admission(
+                    verifier=self.verifier,
+                    store=store,
+                    paces=Paces(),
+                    clock=clock,
+                    trusted_proxies=lambda: self.trusted_proxies,
+                ),
+                store=store,
+                clock=clock,
+            )
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        key: Issued | str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        address: str = CLIENT,
+        **body: Any,  # json=, content=, params= of httpx
+    ) -> httpx.Response:
+        """Make one request; ``key`` is presented as a Bearer token."""
+        self.catch_up()
+        fields = dict(headers or {})
+        if key is not None:
+            text = key if isinstance(key, str) else key.text.reveal().decode()
+            fields["authorization"] = f"Bearer {text}"
+        transport = httpx.ASGITransport(app=cast("Any", self.app), client=(address, 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://relay.example.net") as client:
+            return await client.request(method, path, headers=fields, **body)
+
+    def catch_up(self) -> None:
+        """Hand over what changed, as the follower of the feed does."""
+        with self.control.connect() as tx:
+            changes = read(tx, self._position)
+        if changes:
+            self.verifier.apply(changes)
+            self._position = changes[-1].position
+
+
+@asynccontextmanager
+async def api_door(control: Database, clock: FakeClock | None = None) -> AsyncIterator[ApiDoor]:
+    """Open the door on a control database that has its tables."""
+    with ThreadPoolExecutor(4) as threads:
+        yield ApiDoor(control, clock=clock or FakeClock(), threads=threads)
