@@ -34,6 +34,7 @@ SIDEWAYS = {
     ("db", "migrations"),
     ("changes", "db"),
     ("audit", "db"),
+    ("audit", "sealing"),  # heads are signed under the master key
     ("apikeys", "accounts"),
     ("domains", "accounts"),
     ("policy", "accounts"),

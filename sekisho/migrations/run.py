@@ -21,13 +21,13 @@ def scripts(history: str) -> ScriptDirectory:
     return ScriptDirectory(str(_HERE / history))
 
 
-def upgrade(tx: sa.Connection, history: str, metadata: sa.MetaData, version_table: str) -> None:
-    """Apply what is missing; commits nothing itself."""
+def upgrade(tx: sa.Connection, history: str, metadata: sa.MetaData, version_table: str, to: str = "head") -> None:
+    """Apply what is missing up to a revision; commits nothing itself."""
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it greets at info level
     directory = scripts(history)
 
     def steps(current: str | tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
-        return directory._upgrade_revs("head", current)  # type: ignore[arg-type]  # noqa: SLF001  # what its own command does
+        return directory._upgrade_revs(to, current)  # type: ignore[arg-type]  # noqa: SLF001  # what its own command does
 
     with EnvironmentContext(Config(), directory, fn=steps) as environment:
         environment.configure(connection=tx, target_metadata=metadata, version_table=version_table)

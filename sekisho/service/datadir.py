@@ -54,6 +54,11 @@ class DataDir:
         return self.path / "master.key"
 
     @property
+    def audit_heads(self) -> Path:
+        """Signed heads of the audit log, one line each; only ever appended to."""
+        return self.path / "audit-heads.jsonl"
+
+    @property
     def certificate(self) -> Path:
         """The self-signed certificate, used when [tls] names none."""
         return self.path / "tls.crt"

@@ -17,6 +17,7 @@ import structlog
 
 from sekisho import sealing
 from sekisho.apikeys.verifier import Verifier
+from sekisho.audit.keeper import HeadKeeper
 from sekisho.changes import Change, Follower
 from sekisho.delivery.capture import FILE_NAME as CAPTURED
 from sekisho.delivery.capture import CaptureStore
@@ -26,6 +27,7 @@ from sekisho.domains import Relay, SenderDomains
 from sekisho.doors.smtp.admission import SharedCounts
 from sekisho.doors.smtp.listener import Listener, TlsMode, raise_descriptor_limit
 from sekisho.doors.smtp.tls import CertificateError, server_context
+from sekisho.events.mover import Mover
 from sekisho.events.record import encode
 from sekisho.identity import Identity
 from sekisho.policy import sending
@@ -37,6 +39,7 @@ from sekisho.queue.local import LocalSpool
 from sekisho.queue.retry import RetryPolicy
 from sekisho.queue.watch import SpoolChange
 from sekisho.refusal import Reason
+from sekisho.service.auditing import head_keeper
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.crowd import Crowd
@@ -169,9 +172,11 @@ class _Worker:
             clock=clock,
             crowd=crowd,
         )
-        # Events move beside the web door; without one the first relay worker does it.
+        # What is done once per data directory is done beside the web door; without one, by the first relay worker.
         moves = not context.has_web and context.index == 0
-        self._mover = mover(directory, places.open_events()) if moves else None
+        self._background: tuple[Mover | HeadKeeper, ...] = (
+            (mover(directory, places.open_events()), head_keeper(config, directory, self._control)) if moves else ()
+        )
         self._descriptors = raise_descriptor_limit()
         self._listener = Listener(
             [(bound.socket, TlsMode(bound.tls.value)) for bound in context.listeners],
@@ -198,8 +203,8 @@ class _Worker:
                 for task in tasks:
                     task.cancel()
         finally:
-            if self._mover is not None:
-                await asyncio.to_thread(self._mover.stop)
+            for work in self._background:
+                await asyncio.to_thread(work.stop)
             await self._spool.close()
             await self._signers.close()
             await asyncio.to_thread(self._follower.stop)
@@ -215,8 +220,8 @@ class _Worker:
         self._scheduler.use_routes(self._routing.routes)
         self._spool.start()
         self._scheduler.start()
-        if self._mover is not None:
-            self._mover.start()
+        for work in self._background:
+            work.start()
         await self._listener.start()
 
     async def drain(self, deadline_s: float) -> None:

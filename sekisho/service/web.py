@@ -12,6 +12,7 @@ from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, Sch
 from sekisho.doors.health import Application, Health, Receive, Scope, Send
 from sekisho.queue.layout import Layout
 from sekisho.service.api import Api
+from sekisho.service.auditing import head_keeper
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
@@ -41,11 +42,13 @@ def run_web(context: WorkerContext) -> int:
     control, events = places.open_control(), places.open_events()
     health = Health(lambda: storage_fault(control, events, Layout(directory.spool)))
 
+    background = (mover(directory, events), head_keeper(context.config, directory, control))
+
     async def main(context: WorkerContext, channel: Channel) -> int:
         api = Api(context, control)
         await api.start()
         try:
-            return await serve_web(context, channel, doors(api.app, health), (mover(directory, events),), api.reload)
+            return await serve_web(context, channel, doors(api.app, health), background, api.reload)
         finally:
             await api.stop()
 

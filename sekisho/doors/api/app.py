@@ -29,7 +29,7 @@ from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
-from sekisho.doors.api.v3 import scopes
+from sekisho.doors.api.v3 import audit_log, scopes
 from sekisho.ports.clock import Clock
 
 _log = structlog.get_logger()
@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 BODY_MAX_BYTES: Final = 1 << 20
 """Of every route but mail/send; the largest honest one is a list of 1,000 addresses."""
 
-HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (*scopes.HANDLERS,)
+HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (*audit_log.HANDLERS, *scopes.HANDLERS)
 
 ApiRequest = Request[Any, Any, State]
 

@@ -37,7 +37,7 @@ class Caller:
     @property
     def by(self) -> By:
         """Who is written into the audit log."""
-        return By(f"key:{self.identity.key_id}", self.now_ms)
+        return By(f"key:{self.identity.key_id}", self.now_ms, str(self.address))
 
 
 Calling = NamedDependency[SkipValidation[Caller]]

@@ -37,5 +37,7 @@ class Route:
 
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
+    ("GET", "/v3/audit_log"): Route("access_settings.activity.read"),
+    ("GET", "/v3/audit_log/export"): Route("access_settings.activity.read"),
     ("GET", "/v3/scopes"): Route(None),
 }

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from sekisho import __version__
 from sekisho.doors.cli import (
     accounts,
+    audit,
     captured,
     check,
     database,
@@ -76,16 +77,13 @@ app.add_typer(domains.app, name="domain")
 app.add_typer(queue.app, name="queue")
 app.add_typer(captured.app, name="captured")
 app.add_typer(events.app, name="events")
+app.add_typer(audit.app, name="audit")
 app.add_typer(database.app, name="db")
 
 _PEOPLE: Final = "the People release brings it"
-_PASSES: Final = "the Passes release brings it"
 _LATER: Final = "a later release brings it"
 
 later.add(later.group(app, "user"), "reset-2fa", "user reset-2fa", _PEOPLE)
-_audit = later.group(app, "audit")
-later.add(_audit, "show", "audit show", _PASSES)
-later.add(_audit, "verify", "audit verify", _PASSES)
 later.add(app, "backup", "backup", _LATER)
 later.add(app, "restore", "restore", _LATER)
 

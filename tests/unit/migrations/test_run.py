@@ -15,6 +15,9 @@ import sekisho.changes
 import sekisho.domains.tables
 import sekisho.events.tables
 from sekisho import db, migrations
+from sekisho.audit import By
+from sekisho.audit.chain import verify
+from sekisho.audit.reading import links
 from sekisho.db import Database, History
 from sekisho.migrations import run
 from tests.fakes.databases import NewDatabase
@@ -111,3 +114,37 @@ def test_a_crash_in_a_migration_leaves_the_old_schema(
         assert sa.inspect(connection).get_table_names() == []
     monkeypatch.undo()
     assert db.upgrade(database, history)
+
+
+def test_an_audit_log_of_the_first_schema_becomes_chains(new_database: NewDatabase) -> None:
+    database = new_database(History.CONTROL)
+    rows: list[dict[str, object]] = [
+        {
+            "action": "account.create",
+            "account_id": 3,
+            "subject": "me@example.com",
+            "details": '{"owner":"o@example.com"}',
+        },
+        {"action": "key.create", "account_id": 3, "subject": "id", "details": '{"name":"n","policy":"{}"}'},
+        {"action": "queue.drop", "account_id": None, "subject": "", "details": '{"all":"yes"}'},
+    ]
+    old = sa.table("audit", *map(sa.column, ("at_ms", "actor", "action", "account_id", "subject", "details")))
+    with database.begin() as tx:
+        run.upgrade(tx, "control", db.control, History.CONTROL.version_table, "1.0")
+        tx.execute(sa.insert(old), [{"at_ms": 5, "actor": "operator:root", **row} for row in rows])
+    assert db.upgrade(database, History.CONTROL)
+    with database.begin() as tx:
+        sekisho.audit.record(tx, by=By("me", 6), action="key.revoke", account_id=3, subject="id")
+    with database.connect() as tx:
+        heads = sekisho.audit.heads(tx)
+        assert [(head.chain, head.seq) for head in heads] == [(0, 1), (3, 3)]
+        for head in heads:
+            assert list(verify(head.chain, links(tx, head.chain), [head])) == []
+        newest, made, first = sekisho.audit.entries(tx, 3, limit=9)
+        assert (newest.action, made.actor, made.details) == (
+            "key.revoke",
+            "operator:root",
+            {"name": "n", "policy": "{}"},
+        )
+        assert (first.subject, first.details) == ("me@example.com", {"owner": "o@example.com"})
+        assert sa.inspect(tx).has_table("audit") is False

@@ -29,7 +29,7 @@ serve
 """
 """The contract's, as far as this version has them."""
 
-LATER = ("user reset-2fa", "audit show", "audit verify", "backup", "restore")
+LATER = ("user reset-2fa", "backup", "restore")
 
 
 def commands() -> Iterator[tuple[str, typer.core.TyperCommand]]:

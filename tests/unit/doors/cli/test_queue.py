@@ -165,15 +165,15 @@ def test_each_action_and_its_audit(command: Command, mail: dict[str, Delivery], 
     engine = create_engine(f"sqlite:///{data / 'control.db'}")
     with engine.connect() as connection:
         rows = connection.execute(
-            text("SELECT action, account_id, subject, details FROM audit WHERE action LIKE 'queue.%' ORDER BY id")
+            text("SELECT action, chain, subject, details FROM audit_entry WHERE action LIKE 'queue.%' ORDER BY id")
         ).all()
     engine.dispose()
     assert [tuple(row) for row in rows] == [
-        ("queue.hold", None, "", '{"all":"yes"}'),
+        ("queue.hold", 0, "", '{"all":"yes"}'),
         ("queue.release", 1, ids(mail["acme"]), f'{{"id":"{ids(mail["acme"])}"}}'),
         ("queue.retry", 3, "", '{"subuser":"shop"}'),
         ("queue.drop", 3, ids(mail["shop"]) + ".0", f'{{"id":"{ids(mail["shop"])}.0"}}'),
-        ("queue.drop", None, "", '{"all":"yes"}'),
+        ("queue.drop", 0, "", '{"all":"yes"}'),
     ]
 
 
@@ -196,4 +196,4 @@ def test_a_pasted_key_is_neither_taken_nor_shown_nor_kept(command: Command, data
         assert key not in command(*arguments, status=1)
     assert key not in command("key", "create", key, "--account", "acme", "--name", "n", status=2)
     with create_engine(f"sqlite:///{data / 'control.db'}").connect() as connection:
-        assert not connection.execute(text("SELECT 1 FROM audit WHERE details LIKE '%SG.%'")).all()
+        assert not connection.execute(text("SELECT 1 FROM audit_entry WHERE details LIKE '%SG.%'")).all()

@@ -1,0 +1,17 @@
+"""Who changed what, whose, when and from where: a log that cannot be changed unnoticed."""
+
+from sekisho.audit.log import OPERATOR, By, Detail, audit, audit_chain, erase, record
+from sekisho.audit.reading import Entry, entries, heads
+
+__all__ = [
+    "OPERATOR",
+    "By",
+    "Detail",
+    "Entry",
+    "audit",
+    "audit_chain",
+    "entries",
+    "erase",
+    "heads",
+    "record",
+]
