@@ -167,7 +167,7 @@ class Intake:
         temporary = None
         if isinstance(body, BodyFile):
             temporary = body.path
-            body = BodyFile(self._body_path(message_id), body.size_bytes)
+            body = BodyFile(self._body_path(message_id), body.size_bytes, body.checksum)
         malformed = isinstance(instructions, Malformed)
         told = NOTHING_ASKED if isinstance(instructions, Malformed) else instructions
         policy = identity.policy

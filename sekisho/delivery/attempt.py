@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -21,6 +21,8 @@ from sekisho.delivery.site import Hop
 from sekisho.delivery.tls import AuthoritiesError, Level, Protection, TlsContexts
 from sekisho.delivery.verdict import Temporary, Verdict, of_answer, of_failure
 from sekisho.preparation.model import Ready
+from sekisho.queue import bodies
+from sekisho.queue.bodies import BodyDamagedError
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Classification, Delivery, Remote
 from sekisho.wire.smtp.client import ClientSession, checked
 from sekisho.wire.smtp.dialogue import (
@@ -307,7 +309,7 @@ class Connection(asyncio.Protocol):
         stuffer = DotStuffer()
         try:
             # Opened and closed here: what a thread opened for a task that is cancelled meanwhile, nobody would close.
-            with _opened(body) as file:
+            with bodies.reading(body) as file:
                 piece = header + b"\r\n"
                 while piece:
                     if self._over or self._session.is_over or self._transport is None:
@@ -315,7 +317,7 @@ class Connection(asyncio.Protocol):
                     self._transport.write(stuffer.feed(piece))
                     await self._writable.wait()
                     piece = await asyncio.to_thread(file.read, _PIECE_BYTES)
-        except OSError as error:
+        except (OSError, BodyDamagedError) as error:
             # The end mark must not follow: half a message would be accepted as a whole one.
             _log.error("delivery.body_unreadable", error=said(error))
             self.give_up(Failure(FailureKind.OURS, "stored content can't be read"))
@@ -455,10 +457,6 @@ def handshake_failure(error: Exception) -> Failure:
     is_certificate = isinstance(error, ssl.SSLCertVerificationError | AuthoritiesError)
     kind = FailureKind.CERTIFICATE if is_certificate else FailureKind.TLS
     return Failure(kind, f"TLS handshake failed: {said(error)}")
-
-
-def _opened(body: BodyFile) -> BinaryIO:
-    return body.path.open("rb")
 
 
 def _size(ready: Ready) -> int:

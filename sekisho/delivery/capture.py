@@ -23,6 +23,8 @@ from sekisho.delivery.verdict import Temporary
 from sekisho.ids import message_id_text
 from sekisho.ports.clock import Clock
 from sekisho.preparation.model import Ready
+from sekisho.queue import bodies
+from sekisho.queue.bodies import BodyDamagedError
 from sekisho.queue.model import BodyFile, Delivered, Remote
 
 _log = structlog.get_logger(__name__)
@@ -169,7 +171,10 @@ class CaptureStore:
 
 
 def _content(body: bytes | BodyFile) -> bytes:
-    return body.path.read_bytes() if isinstance(body, BodyFile) else body
+    if not isinstance(body, BodyFile):
+        return body
+    with bodies.reading(body) as file:
+        return file.read(body.size_bytes) + file.read(1)
 
 
 _HERE = Remote(host="captured")
@@ -248,7 +253,7 @@ class CaptureOutlet:
         ]
         try:
             numbers = await asyncio.to_thread(self._store.capture, copies)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, BodyDamagedError, sqlite3.Error) as error:
             _log.error("delivery.capture_failed", error=str(error))
             for delivery, _ in deliveries:
                 self._conclude(delivery, Temporary("4.3.0 the capture mailbox can't be written", "4.3.0"))

@@ -30,6 +30,7 @@ from sekisho.delivery.quarantine import Quarantine
 from sekisho.delivery.shaping import Bucket
 from sekisho.delivery.verdict import Temporary, Verdict, one_line
 from sekisho.preparation.model import NotNow, Prepared, Preparer, Ready
+from sekisho.preparation.signers import DamagedBodyError
 from sekisho.queue.model import Bounced, Delivery, Dropped, Message
 from sekisho.queue.spool import HeldSenders
 
@@ -502,6 +503,9 @@ def _result(future: asyncio.Future[Prepared]) -> Prepared | Temporary:
     if future.cancelled():
         return NotNow("preparation was interrupted")
     error = future.exception()
+    if isinstance(error, DamagedBodyError):
+        _log.error("delivery.body_damaged", error=str(error))
+        return Temporary("4.3.0 the stored body is damaged", "4.3.0", is_fault=True, is_lasting=True)
     if error is not None:
         # A mistake of ours: nothing is sent without knowing what to send.
         _log.error("delivery.preparation_failed", exc_info=error)

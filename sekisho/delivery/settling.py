@@ -73,7 +73,8 @@ class Settling:
         if not verdict.is_fault:
             return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote)
         faults = delivery.faults + 1
-        return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote, faults, faults >= FAULTS_MAX)
+        is_enough = verdict.is_lasting or faults >= FAULTS_MAX
+        return Deferred(verdict.reply, next_ms, verdict.status, verdict.remote, faults, is_enough)
 
     def is_expired(self, delivery: Delivery) -> bool:
         """Whether its time is up: the next attempt that does not deliver it is the last."""

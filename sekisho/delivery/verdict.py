@@ -28,6 +28,8 @@ class Temporary:
     classification: Classification = Classification.UNCLASSIFIED
     is_fault: bool = False
     """The fault is our own, with this one message: after a few of them it is set aside (settling.py)."""
+    is_lasting: bool = False
+    """Such a fault that no further attempt can mend: it is set aside at once."""
 
 
 Verdict = Delivered | Bounced | Temporary

@@ -24,6 +24,8 @@ from typing import Final, NoReturn, cast
 
 import msgspec
 
+from sekisho.queue import bodies
+from sekisho.queue.bodies import BodyDamagedError
 from sekisho.queue.model import BodyFile
 from sekisho.wire.dkim import keys
 from sekisho.wire.dkim.canonical import BodyHash, body_hash
@@ -50,6 +52,10 @@ _READ_BYTES: Final = 1 << 18
 
 class NotSignedError(Exception):
     """A signing process could not sign, and why; or it ended."""
+
+
+class DamagedBodyError(NotSignedError):
+    """It would not sign: the stored body is not the one that was accepted, and never will be again."""
 
 
 Done = Callable[[bytes | NotSignedError], None]
@@ -91,6 +97,7 @@ class _Sign(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Not empty: the body is there."""
     body_file_bytes: int
     """How long it was when it was accepted."""
+    body_file_checksum: int | None
     domain: str
     numbers: tuple[int, ...]
     """The keys, in the order of their signatures."""
@@ -106,6 +113,8 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True):
     fields: bytes
     fault: str
     """Empty when there are fields."""
+    is_damaged: bool = False
+    """The fault is with the stored body."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -214,6 +223,7 @@ class _Process(asyncio.Protocol):
                 b"" if isinstance(body, BodyFile) else body,
                 str(body.path) if isinstance(body, BodyFile) else "",
                 body.size_bytes if isinstance(body, BodyFile) else 0,
+                body.checksum if isinstance(body, BodyFile) else None,
                 wish.domain,
                 numbers,
                 wish.at_s,
@@ -264,7 +274,7 @@ class _Process(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
             for answer in _answers.decode(body):
-                self._jobs.pop(answer.job)(NotSignedError(answer.fault) if answer.fault else answer.fields)
+                self._jobs.pop(answer.job)(_refusal(answer) if answer.fault else answer.fields)
         self._flush()
 
     def close(self) -> None:
@@ -281,6 +291,10 @@ class _Process(asyncio.Protocol):
         self.closed.set_result(None)
         if not self._closing:
             self._on_lost()
+
+
+def _refusal(answer: _Signed) -> NotSignedError:
+    return DamagedBodyError(answer.fault) if answer.is_damaged else NotSignedError(answer.fault)
 
 
 @dataclass(slots=True)
@@ -350,6 +364,8 @@ def _serve(channel: socket.socket) -> None:
 def _answer(known: dict[int, Signer], request: _Sign) -> _Signed:
     try:
         return _Signed(request.job, _fields(known, request), "")
+    except BodyDamagedError as error:
+        return _Signed(request.job, b"", str(error), is_damaged=True)
     except Exception as error:  # noqa: BLE001  # the worker says so and defers the message; other jobs go on
         return _Signed(request.job, b"", f"{type(error).__name__}: {error}")
 
@@ -358,7 +374,9 @@ def _fields(known: dict[int, Signer], request: _Sign) -> bytes:
     file = request.body_file
     return sign(
         request.header,
-        _file_hash(Path(file), request.body_file_bytes) if file else body_hash(request.body),
+        _file_hash(BodyFile(Path(file), request.body_file_bytes, request.body_file_checksum))
+        if file
+        else body_hash(request.body),
         domain=request.domain,
         signers=[known[number] for number in request.numbers],
         at_s=request.at_s,
@@ -366,15 +384,10 @@ def _fields(known: dict[int, Signer], request: _Sign) -> bytes:
     )
 
 
-def _file_hash(path: Path, size_bytes: int) -> bytes:
+def _file_hash(body: BodyFile) -> bytes:
+    """Hash what is in the file, if it is what was written: else it would be damage that vouches for itself."""
     found = BodyHash()
-    left_bytes = size_bytes
-    with path.open("rb") as file:
+    with bodies.reading(body) as file:
         while chunk := file.read(_READ_BYTES):
             found.update(chunk)
-            left_bytes -= len(chunk)
-    if left_bytes:
-        # Signed and sent it would be half a message that vouches for itself.
-        message = f"{path.name} has {size_bytes - left_bytes} bytes and had {size_bytes}"
-        raise ValueError(message)
     return found.digest()

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+from zlib import crc32
 
 from sekisho.queue.layout import Layout, sync_directory, sync_file
+from sekisho.queue.model import BodyFile
+
+
+class BodyDamagedError(Exception):
+    """A body file is not what was written: nothing of it may be signed, and what was sent must not be completed."""
+
+
+class _Checked:
+    """Reads a body from its beginning to its end, and compares on the way."""
+
+    def __init__(self, body: BodyFile, file: BinaryIO) -> None:
+        self._body = body
+        self._file = file
+        self._size_bytes = 0
+        self._checksum = 0
+
+    def read(self, size_bytes: int) -> bytes:
+        """Read the next piece; empty at the end, which only a whole and unchanged body has.
+
+        Raises:
+            OSError: it cannot be read.
+            BodyDamagedError: at the end, or where there is more than was written.
+        """
+        piece = self._file.read(size_bytes)
+        self._size_bytes += len(piece)
+        self._checksum = crc32(piece, self._checksum)
+        body = self._body
+        if self._size_bytes > body.size_bytes or (not piece and self._size_bytes != body.size_bytes):
+            message = f"{body.path.name} does not have the {body.size_bytes} bytes that were written"
+            raise BodyDamagedError(message)
+        if not piece and body.checksum not in {None, self._checksum}:
+            message = f"the checksum of {body.path.name} does not match"
+            raise BodyDamagedError(message)
+        return piece
+
+
+@contextmanager
+def reading(body: BodyFile) -> Iterator[_Checked]:
+    """Open a body to be read once, piece by piece, to its end.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with body.path.open("rb") as file:
+        yield _Checked(body, file)
 
 
 def keep(temporary: Path, final: Path) -> None:

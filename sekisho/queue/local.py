@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import msgspec
 import structlog
 
-from sekisho.ids import MessageId
+from sekisho.ids import MessageId, message_id_text
 from sekisho.ports.clock import Clock
 from sekisho.queue import bodies, queries, recovery, schema, timeline
 from sekisho.queue.faults import EXIT_SUSPECT, NO_ROOM, Fault, fault_of, mark_suspect
@@ -30,7 +30,7 @@ from sekisho.queue.records import encode_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.slots import NO_SLOT, Slots
 from sekisho.queue.spool import DestinationDue, Found, HeldSenders, HopState, Settlement, ShutHop, Wanted
-from sekisho.queue.transaction import Append, Claim, Note, Operation, Settle
+from sekisho.queue.transaction import Append, Claim, Note, Operation, SetAside, Settle
 from sekisho.queue.watch import ChangeKind, SpoolChange, SpoolSuspectError, Watch
 from sekisho.queue.writer import Writer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
@@ -39,6 +39,8 @@ _log = structlog.get_logger(__name__)
 
 CLAIM_MAX = 500
 """Deliveries that a worker claims at once, so that several share what other processes append."""
+
+DAMAGED = "4.3.0 the stored message is damaged: its checksum does not match"
 
 Encode = Callable[[Settlement], Sequence[bytes]]
 
@@ -111,6 +113,8 @@ class LocalSpool:
         self._files = ThreadPoolExecutor(4, thread_name_prefix="spool body")
         self._freshness = Freshness()
         self._claiming = False
+        self._setting_aside: set[int] = set()
+        """Deliveries of damaged messages, until that is written down."""
 
     def start(self) -> None:
         self._writer.start()
@@ -217,6 +221,10 @@ class LocalSpool:
                     if error is not None:
                         _log.warning("spool.note_failed", error=str(error))
                     continue
+                case SetAside(rows=rows):
+                    # Not written: the next read finds them again.
+                    self._setting_aside.difference_update(rows)
+                    continue
             _finish(operation)
 
     def _appended(self, operation: Append, answer: tuple[Delivery, ...] | Refused | None, *, heard: bool) -> None:
@@ -250,7 +258,7 @@ class LocalSpool:
         Large messages make an answer shorter. What is appended while this runs is not in it: ``append`` hands it over.
         """
         with self._freshness.reading() as read:
-            found = await self._reader.ask(
+            found, damaged = await self._reader.ask(
                 partial(
                     queries.due,
                     owners=self._owned(),
@@ -261,11 +269,23 @@ class LocalSpool:
                     bodies=self._layout.bodies,
                 )
             )
+            for each in damaged:
+                self._set_aside(each)
             return [_fresh(each, read) for each in found]
 
     async def shut_hops(self) -> Sequence[ShutHop]:
         """Read what was noted last; see ``Spool.shut_hops``."""
         return await self._reader.ask(queries.shut_hops)
+
+    def _set_aside(self, damaged: queries.Damaged) -> None:
+        """See to it that what is not what was accepted is not read again, but kept for a person to look at."""
+        rows = [row for row in damaged.rows if row not in self._setting_aside]
+        if not rows:
+            return
+        _log.error("spool.message_damaged", message=message_id_text(damaged.message_id), deliveries=len(rows))
+        self._setting_aside.update(rows)
+        with suppress(WriterStoppedError):
+            self._writer.put(SetAside(rows, DAMAGED, "4.3.0"))
 
     def _owned(self) -> tuple[int, ...]:
         return self._slots.owned if self._slots is not None else ()

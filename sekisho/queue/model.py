@@ -18,6 +18,8 @@ class BodyFile:
 
     path: Path
     size_bytes: int
+    checksum: int | None = None
+    """CRC-32 of its bytes when they were written; None: it came with an older release, which kept none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,10 +8,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from sekisho.ids import MessageId
 from sekisho.queue.model import Delivery, Message, Recipient
-from sekisho.queue.records import MESSAGE_COLUMNS, read_message
+from sekisho.queue.records import MESSAGE_COLUMNS, DamagedError, read_message
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.spool import DestinationDue, Found, HeldSenders, ShutHop, Wanted
 
@@ -37,6 +38,20 @@ _MESSAGE: Final = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE row = ?"
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
 
 _Row = tuple[int, int, int, str, str, int, int]
+
+
+class Damaged(NamedTuple):
+    """What is due of a message that is not what was written any more."""
+
+    message_id: MessageId
+    rows: list[int]
+
+
+class Due(NamedTuple):
+    """What there was, and what must not be sent: nobody else is told of that."""
+
+    found: list[Found]
+    damaged: list[Damaged]
 
 
 def destinations(
@@ -72,7 +87,7 @@ def due(
     limit: int,
     held: HeldSenders,
     bodies: Path,
-) -> list[Found]:
+) -> Due:
     """Read due deliveries of one destination after the other until there are ``limit``; at least of the first."""
     answer: list[Found] = []
     reading = _Reading(connection, owners, now_ms, held, bodies)
@@ -81,7 +96,7 @@ def due(
         limit -= len(answer[-1].deliveries)
         if limit <= 0 or reading.is_full:
             break
-    return answer
+    return Due(answer, list(reading.damaged.values()))
 
 
 class _Reading:
@@ -100,6 +115,7 @@ class _Reading:
             self._condition = _NOT_HELD
             self._arguments = (json.dumps(list(held.senders)), json.dumps(list(held.keys)))
         self._messages: dict[int, Message | None] = {}
+        self.damaged: dict[int, Damaged] = {}
         self._size_bytes = 0
 
     @property
@@ -118,10 +134,12 @@ class _Reading:
                 has_more = True
                 break
             message = self._message(number)
-            # None: settled by another connection since the row was read; the delivery is gone too.
             if message is not None:
                 recipient = Recipient(row & _MASK, address, personal_to)
                 deliveries.append(Delivery(row, message, recipient, attempts, due_ms, faults, accepted_ms))
+            elif number in self.damaged:
+                self.damaged[number].rows.append(row)
+            # Else: settled by another connection since the row was read; the delivery is gone too.
         return Found(destination, deliveries, has_more, None if has_more else self._later(destination))
 
     def _rows(self, wanted: Wanted) -> Iterator[_Row]:
@@ -139,8 +157,14 @@ class _Reading:
 
     def _message(self, number: int) -> Message | None:
         if number not in self._messages:
+            message = None
             found = self._connection.execute(_MESSAGE, (number,)).fetchone()
-            message = self._messages[number] = None if found is None else read_message(self._bodies, found)
+            if found is not None:
+                try:
+                    message = read_message(self._bodies, found)
+                except DamagedError:
+                    self.damaged[number] = Damaged(MessageId(found[0]), [])
+            self._messages[number] = message
             if message is not None and isinstance(message.body, bytes):
                 self._size_bytes += len(message.body) + len(message.header)
         return self._messages[number]

@@ -30,7 +30,7 @@ _COLUMNS: Final = {
     "rate": "key, log, updated_ms",
 }
 
-_ADDED: Final = {"delivery": ("size", "faults")}
+_ADDED: Final = {"delivery": ("size", "faults"), "message": ("checksum", "body_checksum")}
 """Columns of later versions, with defaults: a damaged spool of before may be beyond upgrading and still be read."""
 
 _WAL_PAGES: Final = 8000
@@ -115,11 +115,11 @@ def _columns(source: sqlite3.Connection, table: str) -> str:
 def _copy_mail(source: sqlite3.Connection, target: sqlite3.Connection, salvaged: Salvaged) -> None:
     """Deliveries decide: a message is carried over with its first one, and one that has none stays behind."""
     last, present = -1, False
-    columns = _columns(source, "delivery")
+    columns, message_columns = _columns(source, "delivery"), _columns(source, "message")
     for delivery in _rows(source, "delivery", "row", columns, salvaged):
         number = delivery[0] >> RECIPIENT_BITS
         if number != last:
-            last, present = number, _copy_message(source, target, number)
+            last, present = number, _copy_message(source, target, number, message_columns)
             salvaged.messages += present
         if present and _insert(target, "delivery", columns, delivery):
             salvaged.deliveries += 1
@@ -136,17 +136,18 @@ def _copy_mail(source: sqlite3.Connection, target: sqlite3.Connection, salvaged:
         salvaged.damaged_places += 1
 
 
-def _copy_message(source: sqlite3.Connection, target: sqlite3.Connection, number: int) -> bool:
+def _copy_message(source: sqlite3.Connection, target: sqlite3.Connection, number: int, columns: str) -> bool:
     try:
-        message = source.execute(f"SELECT {_COLUMNS['message']} FROM message WHERE row = ?", (number,)).fetchone()
+        message = source.execute(f"SELECT {columns} FROM message WHERE row = ?", (number,)).fetchone()
     except sqlite3.Error:
         return False
-    return message is not None and _is_sound(message) and _insert(target, "message", _COLUMNS["message"], message)
+    # Its checksum goes with it, fitting or not: whoever reads it then sets it aside, where people find it.
+    return message is not None and _is_sound(message) and _insert(target, "message", columns, message)
 
 
 def _is_sound(message: tuple[Any, ...]) -> bool:
     """Damage can also look like data: a message must be one that the queue can read again."""
-    _, message_id, body_file, _, envelope, header, body = message
+    _, message_id, body_file, _, envelope, header, body = message[:7]
     try:
         read_envelope(message_id, envelope)
     except msgspec.DecodeError:

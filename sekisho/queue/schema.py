@@ -138,7 +138,13 @@ _VERSION_2 = (
     "INSERT INTO clock VALUES (1, 0, 0)",
 )
 
-_STEPS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = (
+    # Behind the body's pages, which are read with it. NULL: of a message from before, which nothing is known about.
+    "ALTER TABLE message ADD COLUMN checksum INTEGER",  # of what is in the row (records.py)
+    "ALTER TABLE message ADD COLUMN body_checksum INTEGER",  # of the body's file
+)
+
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """One entry per version: the statements that lead to it from the one before."""
 
 VERSION = len(_STEPS)

@@ -17,11 +17,14 @@ from sekisho.queue import caps
 from sekisho.queue.caps import Ledger
 from sekisho.queue.model import BodyFile, Deferred, Delivery, NewMessage
 from sekisho.queue.multirow import Insert, WithRows
+from sekisho.queue.records import checksum
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.spool import HopState, OpenHop, Settlement
 from sekisho.refusal import Refused
 
-INSERT_MESSAGE: Final = Insert("message", "row, id, body_file, body_size, envelope, header, body")
+INSERT_MESSAGE: Final = Insert(
+    "message", "row, id, body_file, body_size, envelope, header, body, checksum, body_checksum"
+)
 INSERT_DELIVERY: Final = Insert(
     "delivery",
     "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address, personal_to, size",
@@ -37,6 +40,9 @@ _FINISH_MANY: Final = WithRows("DELETE FROM delivery WHERE attempts = ? AND row 
 _DEFER: Final = (
     "UPDATE delivery SET attempts = attempts + 1, due_ms = ?, reply = ?, status = ?, tried_ms = ?, faults = ?,"
     f" held = CASE WHEN ? THEN {SET_ASIDE} ELSE held END WHERE row = ? AND attempts = ?"
+)
+_SET_ASIDE: Final = WithRows(
+    f"UPDATE delivery SET held = {SET_ASIDE}, reply = ?, status = ?, tried_ms = ? WHERE held = 0 AND row IN ({{rows}})"
 )
 _END_MESSAGES: Final = WithRows(
     "DELETE FROM message WHERE row IN ({rows})"
@@ -104,7 +110,19 @@ class Note:
         self.error: Exception | None = None
 
 
-Operation = Append | Settle | Claim | Note
+class SetAside:
+    """Keep deliveries from being tried, and say why: their message is not what was accepted any more."""
+
+    __slots__ = ("error", "reply", "rows", "status")
+
+    def __init__(self, rows: Sequence[int], reply: str, status: str) -> None:
+        self.rows = rows
+        self.reply = reply
+        self.status = status
+        self.error: Exception | None = None
+
+
+Operation = Append | Settle | Claim | Note | SetAside
 
 
 @dataclass(slots=True)
@@ -178,6 +196,8 @@ def apply(
             operation.answer = cursor.fetchall()
         elif type(operation) is Note:
             _note(cursor, operation.state, now_ms)
+        elif type(operation) is SetAside:
+            _SET_ASIDE(cursor, operation.rows, operation.reply, operation.status, wall_ms)
     events: list[bytes] = []
     # First what leaves: its pages are used again by what comes, in the same commit.
     ended = _settle(cursor, settles, events, one_by_one=one_by_one)
@@ -280,13 +300,16 @@ def _append(
         row = numbers.take_message()
         first = row << RECIPIENT_BITS
         account, sender, key = message.account_id, message.sender_id, message.key_id
-        header, body, size_bytes = message.header, message.body, message.size_bytes
+        envelope, header, body, size_bytes = operation.envelope, message.header, message.body, message.size_bytes
         if type(body) is bytes:
-            messages.append((row, message.id, None, None, operation.envelope, header, body))
+            written_as = checksum(envelope, header, body)
+            messages.append((row, message.id, None, None, envelope, header, body, written_as, None))
             written += len(header) + len(body)
         else:
             assert isinstance(body, BodyFile)  # noqa: S101  # the union has no third member
-            messages.append((row, message.id, body.path.name, body.size_bytes, operation.envelope, header, b""))
+            written_as = checksum(envelope, header, b"", body)
+            name, file_bytes = body.path.name, body.size_bytes
+            messages.append((row, message.id, name, file_bytes, envelope, header, b"", written_as, body.checksum))
             written += len(header)
         made = []
         for recipient in new.recipients:

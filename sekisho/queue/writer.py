@@ -31,7 +31,7 @@ from sekisho.queue import room, syscalls, timeline, transaction
 from sekisho.queue.faults import Fault, fault_of, is_quota, mark_suspect
 from sekisho.queue.layout import Layout, sync_directory
 from sekisho.queue.locks import LockTimeoutError, Turn
-from sekisho.queue.transaction import Append, Note, Operation, Settle
+from sekisho.queue.transaction import Append, Note, Operation, SetAside, Settle
 from sekisho.refusal import Reason, Refused
 
 _log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ SETTLE_WAIT_S: Final = 0.005
 _CHECKPOINT_BYTES: Final = 8 << 20
 """Growth of the log after which it is copied into the database: two syncs per about 500 messages of 10 KiB."""
 
-_PATIENT: Final = frozenset({Settle, Note})
+_PATIENT: Final = frozenset({Settle, Note, SetAside})
 """Operations that nobody waits for."""
 
 _KEPT_MAX: Final = 50

@@ -59,7 +59,7 @@ def target(data: bytes) -> None:
 
 def _envelope(blob: bytes) -> None:
     with contextlib.suppress(msgspec.DecodeError):
-        message = read_message(Path("bodies"), (_ID, blob, None, None, b"h", b"b"))
+        message = read_message(Path("bodies"), (_ID, blob, None, None, b"h", b"b", None, None))
         assert message.id == _ID
         assert (message.header, message.body) == (b"h", b"b")
         assert read_envelope(_ID, encode_envelope(message)).unique_args == message.unique_args

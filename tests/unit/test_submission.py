@@ -230,12 +230,12 @@ async def test_a_repeated_recipient_gets_one_copy() -> None:
 async def test_a_large_body_moves_into_the_spool_or_is_removed(tmp_path: Path) -> None:
     file = tmp_path / "incoming"
     file.write_bytes(b"x" * 10)
-    body = BodyFile(file, 10)
+    body = BodyFile(file, 10, 12345)
 
     new = await accepted(body=body)
 
     assert new.temporary_file == file
-    assert new.message.body == BodyFile(Path("bodies") / message_id_text(new.message.id), 10)
+    assert new.message.body == BodyFile(Path("bodies") / message_id_text(new.message.id), 10, 12345)
     assert file.exists()
 
     await accept(b"To: x@example.com\r\n", body=body)

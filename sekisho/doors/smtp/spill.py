@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from zlib import crc32
 
 from sekisho.queue.model import BodyFile
 
@@ -27,6 +28,7 @@ class BodySpill:
         self._lock = asyncio.Lock()
         self._descriptor = -1
         self._size_bytes = 0
+        self._checksum = 0
         self.error: OSError | None = None
 
     async def write(self, part: bytes) -> None:
@@ -42,7 +44,7 @@ class BodySpill:
         """Give the finished file, the caller's from now on; None after an error."""
         async with self._lock:
             self._close()
-            return None if self.error is not None else BodyFile(self._path, self._size_bytes)
+            return None if self.error is not None else BodyFile(self._path, self._size_bytes, self._checksum)
 
     async def discard(self) -> None:
         """Remove it."""
@@ -58,6 +60,7 @@ class BodySpill:
         while view:
             view = view[os.write(self._descriptor, view) :]
         self._size_bytes += len(part)
+        self._checksum = crc32(part, self._checksum)
 
     def _close(self) -> None:
         if self._descriptor >= 0:

@@ -21,6 +21,7 @@ from sekisho.delivery.verdict import Temporary
 from sekisho.ids import AccountId
 from sekisho.ports.clock import SystemClock
 from sekisho.preparation.model import Prepared
+from sekisho.preparation.signers import DamagedBodyError
 from sekisho.queue.model import Bounced, BounceType, Deferred, Delivered, Delivery, Expired
 from sekisho.queue.retry import RetryPolicy
 from sekisho.queue.spool import Found, HeldSenders, OpenHop, ShutHop, Wanted
@@ -516,6 +517,22 @@ async def test_what_cannot_be_prepared_is_set_aside_after_a_few_tries() -> None:
     assert [outcome.faults for outcome in outcomes if isinstance(outcome, Deferred)] == [1, 2, 3, 4, 5]
     assert [outcome.is_set_aside for outcome in outcomes if isinstance(outcome, Deferred)] == [False] * 4 + [True]
     assert relay.spool.asked["settle"] == FAULTS_MAX + 2
+
+
+@pytest.mark.usefixtures("world")
+async def test_what_cannot_get_better_is_set_aside_at_once() -> None:
+    def answer(delivery: Delivery) -> Prepared:
+        if delivery.recipient.address == "damaged@a.test":
+            message = "the checksum does not match"
+            raise DamagedBodyError(message)
+        return plain(delivery)
+
+    async with by_mx(preparer=FakePreparer(answer)) as relay:
+        relay.send("damaged@a.test", "good@a.test")
+        await relay.spool.wait_for(2)
+    (outcome,) = [s.outcome for s in relay.spool.settlements if s.delivery.recipient.address == "damaged@a.test"]
+    assert isinstance(outcome, Deferred)
+    assert (outcome.is_set_aside, outcome.faults, outcome.reply) == (True, 1, "4.3.0 the stored body is damaged")
 
 
 async def test_another_failure_in_between_clears_the_count(world: World) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.preparation import signers as subject
-from sekisho.preparation.signers import NotSignedError, Signers, Wish, _Frames
+from sekisho.preparation.signers import DamagedBodyError, NotSignedError, Signers, Wish, _Frames
 from sekisho.queue.model import BodyFile
 from sekisho.wire.dkim import keys
 from sekisho.wire.dkim.canonical import body_hash
@@ -101,13 +101,17 @@ async def test_what_cannot_be_signed_disturbs_nobody(tmp_path: Path) -> None:
         ask(signers, header=b"To: x@example.com\r\n"),
         ask(signers, body=BodyFile(tmp_path / "gone", 1)),
         ask(signers, body=BodyFile(tmp_path / "cut", 32)),
+        ask(signers, body=BodyFile(tmp_path / "cut", 16, 0)),
     ]
     good = ask(signers)
 
-    assert [str(fault) for fault in await asyncio.gather(*bad)] == [
+    faults = await asyncio.gather(*bad)
+    assert [isinstance(fault, DamagedBodyError) for fault in faults] == [False, False, True, True]
+    assert [str(fault) for fault in faults] == [
         "ValueError: a header without From cannot be signed",
         f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/gone'",
-        "ValueError: cut has 16 bytes and had 32",
+        "cut does not have the 32 bytes that were written",
+        "the checksum of cut does not match",
     ]
     assert is_signed(await good)
     await signers.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from pathlib import Path
 
 from sekisho.doors.smtp.spill import BodySpill, clear
@@ -14,6 +15,7 @@ async def test_parts_are_written_in_the_order_of_calls(tmp_path: Path) -> None:
     assert body is not None
     assert body.size_bytes == 20_000
     assert body.path.read_bytes() == b"".join(bytes([number]) * 1000 for number in range(20))
+    assert body.checksum == zlib.crc32(body.path.read_bytes())
     assert body.path.stat().st_mode & 0o777 == 0o600
 
 
