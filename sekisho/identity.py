@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from sekisho.credits import Credits
 from sekisho.ids import AccountId, KeyId
 
 IPAddress = IPv4Address | IPv6Address
@@ -43,6 +44,8 @@ class Identity:
     key_id: KeyId
     scopes: frozenset[str]
     policy: KeyPolicy
+    credits: Credits | None = None
+    """What the sender may still send, beside the key's own limits; None = no limit."""
 
     @property
     def sender_id(self) -> AccountId:

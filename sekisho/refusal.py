@@ -44,6 +44,7 @@ class Reason(enum.StrEnum):
     # How much?
     RATE_EXCEEDED = "limit.rate"
     DAILY_EXCEEDED = "limit.daily"
+    CREDITS_EXCEEDED = "limit.credits"  # the subuser has none left
 
     # Not now.
     STORAGE_FULL = "storage.full"
@@ -64,6 +65,8 @@ class Obstacle(enum.StrEnum):
     ACCOUNT_UNKNOWN = "account.unknown"
     ACCOUNT_MALFORMED = "account.malformed"  # name or owner address is not one
     ACCOUNT_TAKEN = "account.taken"  # the name is in use
+    EMAIL_MALFORMED = "email.malformed"
+    SUBUSERS_TOO_MANY = "subuser.too_many"
     SUBUSER_UNKNOWN = "subuser.unknown"  # also: a subuser of somebody else
 
     KEY_UNKNOWN = "key.unknown"
@@ -72,6 +75,12 @@ class Obstacle(enum.StrEnum):
     KEYS_TOO_MANY = "key.too_many"
     SCOPE_UNKNOWN = "scope.unknown"
     SCOPE_UNASSIGNABLE = "scope.unassignable"  # exists, and this key may not have it
+
+    ACCESS_RULE_UNKNOWN = "access_rule.unknown"  # also: somebody else's
+    ACCESS_RULE_MALFORMED = "access_rule.malformed"
+    ACCESS_RULES_TOO_MANY = "access_rule.too_many"
+    ACCESS_EXCLUDES_CALLER = "access.excludes_caller"  # the list would not let in who asks for it
+    ACCESS_NOT_PENDING = "access.not_pending"  # there is no list on trial
 
     DOMAIN_UNKNOWN = "domain.unknown"
     DOMAIN_AMBIGUOUS = "domain.ambiguous"  # several accounts claim it and none was named

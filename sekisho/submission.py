@@ -170,17 +170,8 @@ class Intake:
             body = BodyFile(self._body_path(message_id), body.size_bytes, body.checksum)
         malformed = isinstance(instructions, Malformed)
         told = NOTHING_ASKED if isinstance(instructions, Malformed) else instructions
-        policy = identity.policy
-        caps = None
         # A message that will be dropped counts as well: it costs as much, and a leaked key must not send any for free.
-        if policy.rate is not None or policy.daily is not None:
-            rate = policy.rate
-            caps = Caps(
-                identity.key_id,
-                None if rate is None else rate.count,
-                1 if rate is None else rate.window_s,
-                policy.daily,
-            )
+        caps = caps_of(identity, now_ms)
         message = Message(
             id=message_id,
             accepted_ms=now_ms,
@@ -198,6 +189,20 @@ class Intake:
             unique_args=told.unique_args,
         )
         return NewMessage(message, recipients, caps, INVALID_SMTPAPI if malformed else "", temporary)
+
+
+def caps_of(identity: Identity, now_ms: int) -> Caps | None:
+    """List what accepting mail of this identity must be counted against; None: nothing."""
+    policy, granted = identity.policy, identity.credits
+    if policy.rate is None and policy.daily is None and granted is None:
+        return None
+    return Caps(
+        identity.key_id,
+        None if policy.rate is None else policy.rate.count,
+        1 if policy.rate is None else policy.rate.window_s,
+        policy.daily,
+        None if granted is None else granted.bucket(now_ms),
+    )
 
 
 def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:

@@ -19,9 +19,9 @@ PACKAGE = ROOT / "sekisho"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("secret",),  # a password is a Secret from the first line that sees it, and that line is in wire
     ("wire",),
-    ("ids", "refusal", "identity", "ports"),
+    ("ids", "refusal", "identity", "credits", "ports"),
     ("db", "changes", "audit", "sealing", "migrations"),
-    ("accounts", "apikeys", "domains", "policy"),
+    ("accounts", "users", "ipaccess", "apikeys", "domains", "policy"),
     ("queue", "events"),
     ("submission", "preparation", "delivery"),
     ("doors.smtp", "doors.health", "doors.api", "doors.cli"),
@@ -31,11 +31,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 SIDEWAYS = {
     ("identity", "ids"),
+    ("identity", "credits"),
+    ("credits", "ids"),
     ("db", "migrations"),
     ("changes", "db"),
     ("audit", "db"),
     ("audit", "sealing"),  # heads are signed under the master key
     ("apikeys", "accounts"),
+    ("apikeys", "ipaccess"),  # a key is good from the addresses on its owner's list
+    ("policy", "ipaccess"),
+    ("users", "accounts"),
     ("domains", "accounts"),
     ("policy", "accounts"),
     ("policy", "apikeys"),

@@ -12,15 +12,28 @@ from typing import Final
 from sqlalchemy import Connection, insert, update
 
 from sekisho import audit, changes
-from sekisho.accounts.model import Account, account, find_account, fold, name_taken
+from sekisho.accounts.model import (
+    Account,
+    account,
+    count_subusers,
+    encode_credits,
+    find_account,
+    fold,
+    name_taken,
+)
 from sekisho.audit import By
 from sekisho.changes import ChangeKind
+from sekisho.credits import Credits
 from sekisho.ids import AccountId
 from sekisho.refusal import Declined, Obstacle
 from sekisho.wire.mail.address import parse_path
 
 # E-mail addresses are common user names at the vendor. Never "-" in front: names stand on command lines.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+
+
+SUBUSERS_MAX: Final = 10_000
+"""Of one account; the vendor's larger plans have thousands."""
 
 
 def create_account(tx: Connection, *, name: str, owner_email: str, by: By) -> Account | Declined:
@@ -34,16 +47,47 @@ def create_account(tx: Connection, *, name: str, owner_email: str, by: By) -> Ac
     return made
 
 
-def create_subuser(tx: Connection, *, of: str, name: str, by: By) -> Account | Declined:
+def create_subuser(tx: Connection, *, of: str, name: str, email: str | None = None, by: By) -> Account | Declined:
     """Make a subuser of the account called ``of``."""
     parent = find_account(tx, of)
     if parent is None:
         return no_such_account(of)
+    address = None if email is None else parse_path(email)
+    if email is not None and (address is None or address.domain.startswith("[")):
+        return Declined(Obstacle.EMAIL_MALFORMED, f"{email!r} is not an e-mail address")
     if (declined := _name_fault(tx, name)) is not None:
         return declined
-    made = _insert(tx, parent.id, name, None, by.at_ms)
-    _leave_word(tx, made, "subuser.create", by, {"account": parent.name})
+    if count_subusers(tx, parent.id) >= SUBUSERS_MAX:
+        return Declined(Obstacle.SUBUSERS_TOO_MANY, f"an account has at most {SUBUSERS_MAX} subusers")
+    made = _insert(tx, parent.id, name, None if address is None else str(address), by.at_ms)
+    _leave_word(tx, made, "subuser.create", by, {"account": parent.name, "email": made.owner_email})
     return made
+
+
+def switch_website(tx: Connection, subuser: Account, *, disabled: bool, by: By) -> Account:
+    """Let a subuser's people log in, or not; sending goes on. Again is a no-op with the same answer."""
+    if disabled == (subuser.website_disabled_ms is not None):
+        return subuser
+    at_ms = by.at_ms if disabled else None
+    tx.execute(update(account).where(account.c.id == subuser.id).values(website_disabled_ms=at_ms))
+    _leave_word(tx, subuser, "subuser.website_access", by, {"disabled": disabled})
+    return replace(subuser, website_disabled_ms=at_ms)
+
+
+def grant_credits(tx: Connection, subuser: Account, granted: Credits | None, *, by: By) -> Account:
+    """Set what a subuser may send; None: without limit."""
+    tx.execute(update(account).where(account.c.id == subuser.id).values(credits=encode_credits(granted)))
+    details: dict[str, audit.Detail] = {
+        "before": encode_credits(subuser.credits) or "unlimited",
+        "after": encode_credits(granted) or "unlimited",
+    }
+    _leave_word(tx, subuser, "subuser.credits", by, details)
+    return replace(subuser, credits=granted)
+
+
+def mark_erased(tx: Connection, subuser_id: AccountId, *, at_ms: int) -> None:
+    """Note that nothing is left of a deleted subuser; only tells ``unerased`` apart."""
+    tx.execute(update(account).where(account.c.id == subuser_id).values(erased_ms=at_ms))
 
 
 def disable(tx: Connection, tenant: Account, *, by: By) -> Account:
@@ -61,7 +105,11 @@ def mark_deleted(tx: Connection, subuser: Account, *, by: By) -> None:
     if subuser.parent_id is None:
         message = "only subusers are deleted"
         raise ValueError(message)
-    tx.execute(update(account).where(account.c.id == subuser.id).values(deleted_ms=by.at_ms))
+    # Its e-mail address goes at once; the name stays for history's sake, unless it is an address itself.
+    name = f"deleted-{subuser.id}" if "@" in subuser.name else subuser.name
+    gone = {"deleted_ms": by.at_ms, "owner_email": None, "name": name, "folded_name": fold(name)}
+    tx.execute(update(account).where(account.c.id == subuser.id).values(gone))
+    audit.erase(tx, subuser.id)
     _leave_word(tx, subuser, "subuser.delete", by)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, Row, String, Table, func, select, text
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, Row, String, Table, Text, func, select, text
 
+from sekisho.credits import Credits, Reset
 from sekisho.db import ROW_ID, control
 from sekisho.ids import AccountId
 
@@ -20,13 +23,19 @@ account = Table(
     # As the operator wrote it; the second column is what is compared, so "Acme" cannot pose beside "acme".
     Column("name", String(64), nullable=False),
     Column("folded_name", String(64), nullable=False),
-    # Accounts only, for now: who gets the set-up link.
+    # An account's owner, a subuser's contact.
     Column("owner_email", String(254), nullable=True),
     Column("created_ms", BigInteger, nullable=False),
     # NULL: enabled. A disabled account disables its subusers without touching their rows.
     Column("disabled_ms", BigInteger, nullable=True),
+    # NULL: its people may log in. Sending goes on either way.
+    Column("website_disabled_ms", BigInteger, nullable=True),
+    # JSON object: the grant of credits (credits.py); NULL: unlimited.
+    Column("credits", Text, nullable=True),
     # NULL: exists. A deleted subuser's row stays, because history refers to it; its name is free again.
     Column("deleted_ms", BigInteger, nullable=True),
+    # Set once what it left elsewhere (events, mail) is gone too.
+    Column("erased_ms", BigInteger, nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -51,6 +60,9 @@ class Account:
     owner_email: str | None
     created_ms: int
     disabled_ms: int | None
+    website_disabled_ms: int | None = None
+    credits: Credits | None = None
+    """None: unlimited."""
 
     @property
     def account_id(self) -> AccountId:
@@ -68,6 +80,12 @@ def fold(name: str) -> str:
     return name.lower()
 
 
+def account_by_id(tx: Connection, account_id: AccountId) -> Account | None:
+    """Read an account or a subuser by its number."""
+    row = tx.execute(select(account).where(account.c.id == account_id, account.c.deleted_ms.is_(None))).one_or_none()
+    return None if row is None else _from_row(row)
+
+
 def find_account(tx: Connection, name: str) -> Account | None:
     """Find the account called ``name``; a subuser's name finds nothing."""
     found = _find(tx, name)
@@ -78,6 +96,29 @@ def find_subuser(tx: Connection, name: str) -> Account | None:
     """Find the subuser called ``name``; an account's name finds nothing."""
     found = _find(tx, name)
     return found if found is not None and found.parent_id is not None else None
+
+
+def search_subusers(
+    tx: Connection, of: AccountId, *, matching: str | None, limit: int, offset: int
+) -> tuple[tuple[Account, ...], int]:
+    """Read one page of an account's subusers by name, and how many there are; ``matching`` is a part of the name."""
+    chosen = (account.c.parent_id == of) & account.c.deleted_ms.is_(None)
+    if matching is not None:
+        chosen &= account.c.folded_name.contains(fold(matching), autoescape=True)
+    total = tx.execute(select(func.count()).where(chosen)).scalar_one()
+    query = select(account).where(chosen).order_by(account.c.folded_name).limit(limit).offset(offset)
+    return tuple(_from_row(row) for row in tx.execute(query)), total
+
+
+def count_subusers(tx: Connection, of: AccountId) -> int:
+    query = select(func.count()).where(account.c.parent_id == of, account.c.deleted_ms.is_(None))
+    return tx.execute(query).scalar_one()
+
+
+def unerased(tx: Connection) -> tuple[AccountId, ...]:
+    """List deleted subusers that have left something elsewhere."""
+    gone = account.c.deleted_ms.is_not(None) & account.c.erased_ms.is_(None)
+    return tuple(AccountId(number) for number in tx.execute(select(account.c.id).where(gone)).scalars())
 
 
 def name_taken(tx: Connection, name: str) -> bool:
@@ -151,4 +192,40 @@ def _from_row(row: Row[tuple[object, ...]]) -> Account:
         owner_email=row.owner_email,
         created_ms=row.created_ms,
         disabled_ms=row.disabled_ms,
+        website_disabled_ms=row.website_disabled_ms,
+        credits=decode_credits(AccountId(row.id), row.credits),
     )
+
+
+def credits_of(tx: Connection, tenant_id: AccountId) -> Credits | None:
+    """Read what a tenant is granted; None: unlimited."""
+    return decode_credits(tenant_id, tx.execute(select(account.c.credits).where(account.c.id == tenant_id)).scalar())
+
+
+class _StoredCredits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The column's JSON. What this release does not know may be a limit: refused, never overlooked."""
+
+    total: int
+    reset: Reset | None
+    granted_ms: int
+    added: int
+    added_until: int
+
+
+_credits: Final = msgspec.json.Decoder(_StoredCredits)
+
+
+def encode_credits(granted: Credits | None) -> str | None:
+    """Print a grant for the database."""
+    if granted is None:
+        return None
+    stored = _StoredCredits(granted.total, granted.reset, granted.granted_ms, granted.added, granted.added_until)
+    return msgspec.json.encode(stored).decode()
+
+
+def decode_credits(tenant_id: AccountId, text: str | None) -> Credits | None:
+    """Read it back; raises msgspec.DecodeError on anything else (a fault: the tenant must not send)."""
+    if text is None:
+        return None
+    stored = _credits.decode(text)
+    return Credits(tenant_id, stored.total, stored.reset, stored.granted_ms, stored.added, stored.added_until)

@@ -28,19 +28,26 @@ class Ledger:
         self._now_ms = now_ms
         self._wall_ms = wall_ms
         self._day = utc_day(wall_ms)
-        self._daily: dict[str, int] = {}
+        self._counts: dict[tuple[str, int], int] = {}
         self._rates: dict[str, RateLog] = {}
-        self._daily_changed: set[str] = set()
+        self._counts_changed: set[tuple[str, int]] = set()
         self._rates_changed: set[str] = set()
 
     def admit(self, caps: Caps, recipients: int) -> Refused | None:
-        """Count a message's recipients against all caps of its key, or against none and say why."""
-        daily: int | None = None
+        """Count a message's recipients against all caps of its key and sender, or against none and say why."""
+        counts: dict[tuple[str, int], int] = {}
         if caps.daily is not None:
-            found = admit_daily(self._spent_today(caps.key_id), recipients, caps.daily, self._wall_ms)
+            today = (str(caps.key_id), self._day)
+            found = admit_daily(self._spent(today), recipients, caps.daily, self._wall_ms)
             if isinstance(found, Over):
                 return Refused(Reason.DAILY_EXCEEDED, _daily_text(caps.daily, recipients, found.until_ms))
-            daily = found
+            counts[today] = found
+        if caps.credits is not None:
+            bucket = (caps.credits.key, caps.credits.until_day)
+            used = self._spent(bucket) + recipients
+            if used > caps.credits.size:
+                return Refused(Reason.CREDITS_EXCEEDED)
+            counts[bucket] = used
         if caps.rate_count is not None:
             log = self._log(caps.key_id)
             rate = admit_rate(log, recipients, caps.rate_count, caps.rate_window_s * 1000, self._now_ms)
@@ -51,19 +58,14 @@ class Ledger:
                 )
             self._rates[caps.key_id] = rate
             self._rates_changed.add(caps.key_id)
-        if daily is not None:
-            self._daily[caps.key_id] = daily
-            self._daily_changed.add(caps.key_id)
+        self._counts |= counts
+        self._counts_changed |= counts.keys()
         return None
 
-    def _spent_today(self, key: str) -> int:
-        spent = self._daily.get(key)
+    def _spent(self, counter: tuple[str, int]) -> int:
+        spent = self._counts.get(counter)
         if spent is None:
-            found = self._cursor.execute(
-                "SELECT count FROM daily WHERE key = ? AND day = ?", (key, self._day)
-            ).fetchone()
-            spent = 0 if found is None else int(found[0])
-            self._daily[key] = spent
+            spent = self._counts[counter] = read_count(self._cursor, *counter)
         return spent
 
     def _log(self, key: str) -> RateLog:
@@ -76,11 +78,11 @@ class Ledger:
 
     def write(self) -> None:
         """Store what changed: a batch of nothing but refusals writes nothing, and so costs no sync."""
-        if self._daily_changed:
+        if self._counts_changed:
             self._cursor.executemany(
                 "INSERT INTO daily (key, day, count) VALUES (?, ?, ?)"
                 " ON CONFLICT (key, day) DO UPDATE SET count = excluded.count",
-                [(key, self._day, self._daily[key]) for key in self._daily_changed],
+                [(key, day, self._counts[key, day]) for key, day in self._counts_changed],
             )
         if self._rates_changed:
             self._cursor.executemany(
@@ -91,6 +93,12 @@ class Ledger:
                     for key in self._rates_changed
                 ],
             )
+
+
+def read_count(cursor: sqlite3.Cursor | sqlite3.Connection, key: str, day: int) -> int:
+    """Read a counter of recipients: a key's of one day, or a bucket of credits by its last day."""
+    found = cursor.execute("SELECT count FROM daily WHERE key = ? AND day = ?", (key, day)).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def prune(cursor: sqlite3.Cursor, now_ms: int, wall_ms: int) -> None:

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sekisho.credits import Bucket
 from sekisho.ids import AccountId, KeyId, MessageId
 
 
@@ -197,6 +198,8 @@ class Caps:
     rate_count: int | None = None
     rate_window_s: int = 1
     daily: int | None = None
+    credits: Bucket | None = None
+    """What the sender has left, counted beside the key's own limits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ from typing import Final, cast
 from sekisho.apikeys.verifier import Verifier
 from sekisho.changes import Change, Follower
 from sekisho.db import Database
+from sekisho.domains import Relay
 from sekisho.doors.api.admission import Admission
 from sekisho.doors.api.app import Parts, build
 from sekisho.doors.api.ratelimit import Paces
@@ -28,8 +29,8 @@ _STORE_THREADS: Final = 4
 class Api:
     """Made on the loop; then ``start``, at the end ``stop``."""
 
-    def __init__(self, context: WorkerContext, control: Database) -> None:
-        self._config = context.config
+    def __init__(self, context: WorkerContext, control: Database, events: Database) -> None:
+        self._config = config = context.config
         self._clock: Final = SystemClock()
         self._logins: Final = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
         self._threads: Final = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
@@ -51,7 +52,10 @@ class Api:
                         trusted_proxies=lambda: self._config.http.trusted_proxies,
                     ),
                     store=store,
+                    event_store=Store(events, self._threads),
                     clock=self._clock,
+                    relay=Relay(config.server.hostname, config.delivery.source_addresses),
+                    spool=context.directory.spool,
                 )
             ),
         )

@@ -45,7 +45,7 @@ def run_web(context: WorkerContext) -> int:
     background = (mover(directory, events), head_keeper(context.config, directory, control))
 
     async def main(context: WorkerContext, channel: Channel) -> int:
-        api = Api(context, control)
+        api = Api(context, control, events)
         await api.start()
         try:
             return await serve_web(context, channel, doors(api.app, health), background, api.reload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, cast
 
 import httpx
@@ -19,6 +20,7 @@ from sekisho.doors.api.ratelimit import Paces
 from sekisho.doors.api.store import Store
 from sekisho.identity import IPNetwork
 from tests.fakes.clock import FakeClock
+from tests.fakes.control import RELAY
 
 CLIENT: Final = "192.0.2.7"
 
@@ -26,8 +28,12 @@ CLIENT: Final = "192.0.2.7"
 class ApiDoor:
     """Requests, one at a time; before each, caches hear of everything that was committed."""
 
-    def __init__(self, control: Database, *, clock: FakeClock, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, control: Database, events: Database, *, spool: Path, clock: FakeClock, threads: ThreadPoolExecutor
+    ) -> None:
         self.control = control
+        self.events = events
+        self.spool = spool
         self.clock = clock
         self.trusted_proxies: tuple[IPNetwork, ...] = ()
         self.feed_age_s = 0.0
@@ -44,7 +50,10 @@ class ApiDoor:
                     trusted_proxies=lambda: self.trusted_proxies,
                 ),
                 store=store,
+                event_store=Store(events, threads),
                 clock=clock,
+                relay=RELAY,
+                spool=spool,
             )
         )
 
@@ -78,7 +87,9 @@ class ApiDoor:
 
 
 @asynccontextmanager
-async def api_door(control: Database, clock: FakeClock | None = None) -> AsyncIterator[ApiDoor]:
-    """Open the door on a control database that has its tables."""
+async def api_door(
+    control: Database, events: Database, spool: Path, clock: FakeClock | None = None
+) -> AsyncIterator[ApiDoor]:
+    """Open the door on databases that have their tables."""
     with ThreadPoolExecutor(4) as threads:
-        yield ApiDoor(control, clock=clock or FakeClock(), threads=threads)
+        yield ApiDoor(control, events, spool=spool, clock=clock or FakeClock(), threads=threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -24,12 +25,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from sekisho.db import DatabaseUnavailable
+from sekisho.domains import Relay
 from sekisho.doors.api.admission import Admission, new_request_id
 from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
-from sekisho.doors.api.v3 import audit_log, scopes
+from sekisho.doors.api.v3 import audit_log, scopes, subuser_stats, subusers, user
 from sekisho.ports.clock import Clock
 
 _log = structlog.get_logger()
@@ -37,7 +39,13 @@ _log = structlog.get_logger()
 BODY_MAX_BYTES: Final = 1 << 20
 """Of every route but mail/send; the largest honest one is a list of 1,000 addresses."""
 
-HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (*audit_log.HANDLERS, *scopes.HANDLERS)
+HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
+    *audit_log.HANDLERS,
+    *scopes.HANDLERS,
+    *subuser_stats.HANDLERS,
+    *subusers.HANDLERS,
+    *user.HANDLERS,
+)
 
 ApiRequest = Request[Any, Any, State]
 
@@ -48,7 +56,12 @@ class Parts:
 
     admission: Admission
     store: Store
+    """Control data."""
+    event_store: Store
     clock: Clock
+    relay: Relay
+    spool: Path
+    """The spool's directory."""
 
 
 def build(parts: Parts) -> ASGIApp:
@@ -59,7 +72,10 @@ def build(parts: Parts) -> ASGIApp:
         dependencies={
             "caller": Provide(_caller, sync_to_thread=False),
             "store": Provide(lambda: parts.store, sync_to_thread=False),
+            "event_store": Provide(lambda: parts.event_store, sync_to_thread=False),
             "clock": Provide(lambda: parts.clock, sync_to_thread=False),
+            "relay": Provide(lambda: parts.relay, sync_to_thread=False),
+            "spool": Provide(lambda: parts.spool, sync_to_thread=False),
         },
         # By status 500 too: it is what the framework makes of everything that is not an HTTPException.
         exception_handlers={Exception: _on_exception, HTTPException: _on_exception, Problem: _on_exception},

@@ -40,4 +40,21 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/v3/audit_log"): Route("access_settings.activity.read"),
     ("GET", "/v3/audit_log/export"): Route("access_settings.activity.read"),
     ("GET", "/v3/scopes"): Route(None),
+    ("GET", "/v3/subusers"): Route("subusers.read", Behalf.REFUSED),
+    ("POST", "/v3/subusers"): Route("subusers.create", Behalf.REFUSED),
+    ("GET", "/v3/subusers/reputations"): Route("subusers.reputations.read", Behalf.REFUSED),
+    ("GET", "/v3/subusers/stats"): Route("subusers.stats.read", Behalf.REFUSED),
+    ("GET", "/v3/subusers/stats/monthly"): Route("subusers.stats.monthly.read", Behalf.REFUSED),
+    ("GET", "/v3/subusers/stats/sums"): Route("subusers.stats.sums.read", Behalf.REFUSED),
+    ("PATCH", "/v3/subusers/{subuser_name}"): Route("subusers.update", Behalf.REFUSED),
+    ("DELETE", "/v3/subusers/{subuser_name}"): Route("subusers.delete", Behalf.REFUSED),
+    ("GET", "/v3/subusers/{subuser_name}/credits"): Route("subusers.credits.read", Behalf.REFUSED),
+    ("PUT", "/v3/subusers/{subuser_name}/credits"): Route("subusers.credits.update", Behalf.REFUSED),
+    ("PATCH", "/v3/subusers/{subuser_name}/credits/remaining"): Route(
+        "subusers.credits.remaining.update", Behalf.REFUSED
+    ),
+    ("GET", "/v3/subusers/{subuser_name}/stats/monthly"): Route("subusers.stats.monthly.read", Behalf.REFUSED),
+    ("PATCH", "/v3/subusers/{subuser_name}/website_access"): Route("subusers.update", Behalf.REFUSED),
+    ("GET", "/v3/user/account"): Route("user.account.read"),
+    ("GET", "/v3/user/credits"): Route("user.credits.read"),
 }

@@ -72,6 +72,8 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.RECIPIENTS_TOO_MANY: reply(452, "4.5.3", "Too many recipients"),
     Reason.RATE_EXCEEDED: reply(451, "4.7.1", "Rate limit of this key exceeded"),
     Reason.DAILY_EXCEEDED: reply(451, "4.7.1", "Daily limit of this key exceeded"),
+    # The vendor's text, at the end of the message: credits are counted with it.
+    Reason.CREDITS_EXCEEDED: reply(451, "4.7.1", "Authentication failed: Maximum credits exceeded"),
     Reason.STORAGE_FULL: reply(452, "4.3.1", "Insufficient system storage"),
     Reason.STORAGE_UNAVAILABLE: reply(451, "4.3.0", "Requested action aborted: storage is not available"),
 }

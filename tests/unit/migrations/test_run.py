@@ -14,6 +14,8 @@ import sekisho.audit
 import sekisho.changes
 import sekisho.domains.tables
 import sekisho.events.tables
+import sekisho.ipaccess.tables
+import sekisho.users.tables
 from sekisho import db, migrations
 from sekisho.audit import By
 from sekisho.audit.chain import verify
@@ -29,6 +31,8 @@ TABLES = (
     sekisho.changes,
     sekisho.domains.tables,
     sekisho.events.tables,
+    sekisho.ipaccess.tables,
+    sekisho.users.tables,
 )
 """Importing a module that owns a table puts the table into the metadata compared here."""
 
@@ -70,7 +74,9 @@ def statements(database: Database, but: str) -> dict[str, list[str]]:
     """What the engine keeps of each table and index: columns and constraints, in no order."""
     with database.connect() as connection:
         rows = connection.exec_driver_sql(_POSTGRESQL if database.is_shared else _SQLITE).all()
-    found = {name: sorted(re.split(r",?\s*\n\s*", sql)) for name, sql in rows if not (but and but in name)}
+    # SQLite keeps the text of what made the table, and writes an added column behind the last one.
+    split = {name: re.split(r"\s*[,\n]\s*", sql) for name, sql in rows if not (but and but in name)}
+    found = {name: sorted(filter(None, parts)) for name, parts in split.items()}
     assert found
     return found
 

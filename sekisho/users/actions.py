@@ -1,0 +1,16 @@
+"""The only writers of people."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert
+
+from sekisho import audit
+from sekisho.accounts import Account
+from sekisho.audit import By
+from sekisho.users.tables import user
+
+
+def add(tx: Connection, tenant: Account, *, email: str, password: str, by: By) -> None:
+    """Let a person log in to an account or subuser; ``password`` is what ``hash_password`` made."""
+    tx.execute(insert(user).values(account_id=tenant.id, email=email, password=password, created_ms=by.at_ms))
+    audit.record(tx, by=by, action="user.create", account_id=tenant.id, subject=email)
