@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.secret import Secret
 
 _FILE_MAX_BYTES: Final = 1 << 20
@@ -39,6 +40,7 @@ class Fault(enum.StrEnum):
     UNREADABLE = "unreadable"
     MALFORMED = "malformed"
     MISMATCH = "mismatch"
+    UNFIT = "unfit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class CertificateProblem:
     """The files cannot be used; ``reason`` is one line that names the file."""
 
     fault: Fault
+    file: Path
     reason: str
 
 
@@ -66,10 +69,14 @@ class Certificate:
         wanted = name.lower()
         return any(_matches(wanted, offered) for offered in self.names)
 
+    def expired(self, now_ms: int) -> bool:
+        """Whether no client would believe it any more."""
+        return now_ms >= self.not_after_ms
+
     def doubts(self, hostname: str, now_ms: int) -> tuple[str, ...]:
         """What a client would hold against it: sentences for ``check`` and the log, worst first."""
         found = []
-        if now_ms >= self.not_after_ms:
+        if self.expired(now_ms):
             found.append(f"the certificate expired {_date(self.not_after_ms)}")
         elif now_ms < self.not_before_ms:
             found.append(f"the certificate is not valid before {_date(self.not_before_ms)}")
@@ -87,24 +94,29 @@ def load(certificate_file: Path, private_key_file: Path) -> Certificate | Certif
     try:
         chain_pem, key_pem = _read(certificate_file), Secret(_read(private_key_file))
     except OSError as error:
-        return CertificateProblem(Fault.UNREADABLE, f"{error.filename}: cannot be read: {error.strerror}")
+        return _unusable(Fault.UNREADABLE, Path(error.filename), f"cannot be read: {error.strerror}")
     try:
         chain = x509.load_pem_x509_certificates(chain_pem)
         leaf, names = chain[0], _names_of(chain[0])
     except ValueError:
-        return CertificateProblem(Fault.MALFORMED, f"{certificate_file}: holds no PEM certificate")
+        return _unusable(Fault.MALFORMED, certificate_file, "holds no PEM certificate")
     try:
         key = serialization.load_pem_private_key(key_pem.reveal(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's words could quote the file.
-        return CertificateProblem(Fault.MALFORMED, f"{private_key_file}: holds no PEM private key without password")
+        return _unusable(Fault.MALFORMED, private_key_file, "holds no PEM private key without password")
     public = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if key.public_key().public_bytes(*public) != leaf.public_key().public_bytes(*public):
-        return CertificateProblem(Fault.MISMATCH, f"{private_key_file}: is not the key of {certificate_file}")
+        return _unusable(Fault.MISMATCH, private_key_file, f"is not the key of {certificate_file}")
     for lower, upper in itertools.pairwise(chain):
         if lower.issuer != upper.subject:
-            reason = f"{certificate_file}: the chain is not in order, each certificate must be followed by its issuer's"
-            return CertificateProblem(Fault.MISMATCH, reason)
+            reason = "the chain is not in order, each certificate must be followed by its issuer's"
+            return _unusable(Fault.MISMATCH, certificate_file, reason)
+    try:
+        # What the workers will do with it: a key too short for TLS is a key all the same to the readers above.
+        server_context(chain_pem, key_pem)
+    except CertificateError as error:
+        return _unusable(Fault.UNFIT, certificate_file, str(error))
     return Certificate(
         chain_pem=chain_pem,
         key_pem=key_pem,
@@ -131,7 +143,7 @@ def keep_self_signed(
         _replace(private_key_file, key_pem.reveal(), 0o600)
         _replace(certificate_file, chain_pem, 0o644)
     except OSError as error:
-        return CertificateProblem(Fault.UNREADABLE, f"{error.filename}: cannot be written: {error.strerror}")
+        return _unusable(Fault.UNREADABLE, Path(error.filename), f"cannot be written: {error.strerror}")
     return load(certificate_file, private_key_file)
 
 
@@ -171,6 +183,10 @@ def make_self_signed(names: Collection[str], now_ms: int) -> tuple[bytes, Secret
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return certificate.public_bytes(serialization.Encoding.PEM), Secret(key_pem)
+
+
+def _unusable(fault: Fault, file: Path, why: str) -> CertificateProblem:
+    return CertificateProblem(fault, file, f"{file}: {why}")
 
 
 def _is_good(found: Certificate, names: Collection[str], now_ms: int) -> bool:

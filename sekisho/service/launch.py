@@ -193,7 +193,8 @@ def _certificate(config: Config, directory: DataDir) -> Certificate:
     else:
         found = certificates.load(tls.certificate_file, tls.private_key_file)
     if isinstance(found, CertificateProblem):
-        raise ConfigError(_OWN_FILES, found.reason)
+        key = "tls.private_key_file" if found.file == tls.private_key_file else _OWN_FILES
+        raise ConfigError(key, found.reason)
     return found
 
 

@@ -331,7 +331,7 @@ class _Supervisor:
             _log.error("config.refused", key=problem.key, reason=problem.reason)
             return
         try:
-            self._certificate = self._plan.read_certificate(config)
+            self._certificate = self._replacement(config)
         except ConfigError as problem:
             _log.error("certificate.refused", key=problem.key, reason=problem.reason)
         self._source, self._config = source, config
@@ -341,6 +341,14 @@ class _Supervisor:
         for worker in self._workers:
             self._tell(worker, Reload(source, self._certificate))
         _log.info("config.reloaded")
+
+    def _replacement(self, config: Config) -> Certificate:
+        """Read the certificate again; raises ConfigError when the one in force is the better one."""
+        fresh = self._plan.read_certificate(config)
+        now_ms = time.time_ns() // 1_000_000
+        if fresh.expired(now_ms) and not self._certificate.expired(now_ms):
+            raise ConfigError("tls.certificate_file", f"{config.tls.certificate_file}: the certificate has expired")
+        return fresh
 
     def _tell(self, worker: _Worker, order: Order) -> None:
         if worker.channel is None:

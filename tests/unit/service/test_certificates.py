@@ -134,6 +134,7 @@ def test_what_is_wrong_with_a_pair_is_told_by_file(tmp_path: Path) -> None:
         found = load(*write(tmp_path, certificate, private))
         assert isinstance(found, CertificateProblem)
         assert found.fault is fault
+        assert found.reason.startswith(f"{found.file}: ")
         assert words in found.reason
         assert "\n" not in found.reason
 
@@ -149,6 +150,12 @@ def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:
     found = load(*write(tmp_path, chain, locked))
     assert isinstance(found, CertificateProblem)
     assert "without password" in found.reason
+
+
+def test_it_expires_with_its_last_moment() -> None:
+    certificate = issued(("relay.example.net",))
+    assert not certificate.expired(certificate.not_after_ms - 1)
+    assert certificate.expired(certificate.not_after_ms)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
