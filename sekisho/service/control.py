@@ -22,6 +22,9 @@ LINE_MAX_BYTES: Final = 8 << 20
 
 WORKER_LINE_MAX_BYTES: Final = 4096
 
+WORKERS_SHARE: Final = 0.8
+"""Of ``server.drain_s``: what workers get, so that they end by themselves before the supervisor ends them."""
+
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """Worker → supervisor: the doors are open."""

@@ -295,7 +295,7 @@ class _Supervisor:
         self._plan.bound.close()
         for worker in self._workers:
             worker.due_at = None
-            self._tell(worker, Drain(deadline_s=drain_s * 0.8))
+            self._tell(worker, Drain(deadline_s=drain_s * control.WORKERS_SHARE))
 
     def _kill_late(self) -> None:
         if self._kill_at is not None and time.monotonic() >= self._kill_at and self._running():
@@ -347,7 +347,8 @@ class _Supervisor:
         fresh = self._plan.read_certificate(config)
         now_ms = time.time_ns() // 1_000_000
         if fresh.expired(now_ms) and not self._certificate.expired(now_ms):
-            raise ConfigError("tls.certificate_file", f"{config.tls.certificate_file}: the certificate has expired")
+            key = "tls.certificate_file"
+            raise ConfigError(key, f"{config.tls.certificate_file}: the certificate has expired")
         return fresh
 
     def _tell(self, worker: _Worker, order: Order) -> None:

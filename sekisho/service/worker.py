@@ -101,7 +101,8 @@ class Channel:
         applied already) and the certificate. ``on_drain`` gets the seconds that are left; it is called once.
         """
         self._on_reload, self._on_drain = on_reload, on_drain
-        self._loop.add_signal_handler(signal.SIGTERM, self._drain, self._config.server.drain_s)
+        # systemd tells every process of the service; ours may come before the supervisor's order.
+        self._loop.add_signal_handler(signal.SIGTERM, self._terminate)
         self._loop.add_reader(self._context.channel, self._hear)
 
     def ready(self) -> None:
@@ -134,6 +135,9 @@ class Channel:
         if self._on_reload is not None:
             self._on_reload(self._config, order.certificate)
 
+    def _terminate(self) -> None:
+        self._drain(self._config.server.drain_s * control.WORKERS_SHARE)
+
     def _drain(self, deadline_s: float) -> None:
         on_drain, self._on_drain = self._on_drain, None
         if on_drain is not None:
@@ -154,7 +158,7 @@ def run(context: WorkerContext, main: Main) -> int:
         try:
             return await main(context, Channel(context, loop))
         finally:
-            telemetry.flush()
+            telemetry.finish()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(body())
