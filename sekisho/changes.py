@@ -50,6 +50,7 @@ feed = sa.Table(
 class ChangeKind(enum.StrEnum):
     """What changed; ``subject`` of the row names which one."""
 
+    ACCESS_CHANGED = "access.changed"  # the list of addresses that an account or subuser is used from; subject: its id
     ACCOUNT_CHANGED = "account.changed"  # an account or subuser was made, disabled, enabled or deleted; subject: its id
     DOMAIN_CHANGED = "domain.changed"  # added, verified, assigned or removed; subject: the domain
     KEY_CHANGED = "key.changed"  # its policy or scopes; subject: the key id

@@ -39,10 +39,12 @@ SIDEWAYS = {
     ("audit", "sealing"),  # heads are signed under the master key
     ("apikeys", "accounts"),
     ("apikeys", "ipaccess"),  # a key is good from the addresses on its owner's list
+    ("ipaccess", "accounts"),
     ("policy", "ipaccess"),
     ("users", "accounts"),
     ("domains", "accounts"),
     ("policy", "accounts"),
+    ("policy", "users"),
     ("policy", "apikeys"),
     ("policy", "domains"),
     ("events", "queue"),  # events tell what became of deliveries; the queue knows only opaque outbox rows

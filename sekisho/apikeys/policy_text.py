@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 import msgspec
 
-from sekisho.identity import IPAddress, IPNetwork, KeyPolicy, Rate
+from sekisho.identity import IPNetwork, KeyPolicy, Rate
 from sekisho.ports.dns import ascii_name
 from sekisho.refusal import Declined, Obstacle
 
@@ -52,12 +52,6 @@ def read_policy(
         )
     except _Unreadable as fault:
         return Declined(Obstacle.KEY_MALFORMED, str(fault))
-
-
-def normal_address(address: IPAddress) -> IPAddress:
-    """Take an IPv4 address out of its IPv6 disguise (``::ffff:192.0.2.1``), which a dual-stack listener puts on it."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped if mapped is not None else address
 
 
 class _Unreadable(Exception):

@@ -19,14 +19,14 @@ from typing import Final
 
 from sqlalchemy import select
 
-from sekisho.accounts import is_stopped
+from sekisho.accounts import credits_of, is_stopped
 from sekisho.apikeys.model import digest_of, key_id_of
-from sekisho.apikeys.policy_text import normal_address
 from sekisho.apikeys.tables import api_key, key_from_row
 from sekisho.changes import Change, ChangeKind, newest_position
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.identity import Identity, IPAddress
 from sekisho.ids import KeyId
+from sekisho.ipaccess import AllowList, allow_list
 from sekisho.ports.clock import Clock
 from sekisho.refusal import Reason, Refused
 from sekisho.secret import Secret
@@ -63,6 +63,8 @@ class _Pass:
     identity: Identity
     refused: Refused | None
     """Revoked or disabled: known, and let in nowhere."""
+    addresses: tuple[AllowList, ...]
+    """Of its account or subuser, and its own: each must let the client's address in."""
     position: int
     """Of the change feed, when it was read: changes up to here are no news to it."""
 
@@ -89,13 +91,18 @@ class Verifier:
         threads: Executor,
         clock: Clock,
         feed_age_s: Callable[[], float],
+        on_attempt: Callable[[Identity, IPAddress, bool], None] = lambda *_: None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """``threads`` run the reads; ``feed_age_s`` is the age of the newest change feed state that was applied."""
+        """``threads`` run the reads; ``feed_age_s`` is the age of the newest change feed state that was applied.
+
+        ``on_attempt`` hears of each use of a key in force, and whether its address was let in.
+        """
         self._database: Final = database
         self._threads: Final = threads
         self._clock: Final = clock
         self._feed_age_s: Final = feed_age_s
+        self._on_attempt: Final = on_attempt
         self._deadline_s: Final = deadline_s
         self._passes: Final[OrderedDict[bytes, _Pass]] = OrderedDict()
         self._by_key: Final[dict[KeyId, _Pass]] = {}
@@ -131,18 +138,21 @@ class Verifier:
         """Forget exactly what the changes touch; called by the follower of the change feed."""
         keys: dict[str, int] = {}
         tenants: dict[str, int] = {}
+        owners: dict[str, int] = {}
         for change in changes:
             match change.kind:
                 case ChangeKind.KEY_CREATED | ChangeKind.KEY_CHANGED | ChangeKind.KEY_REVOKED:
                     keys[change.subject] = change.position
                 case ChangeKind.ACCOUNT_CHANGED:
                     tenants[change.subject] = change.position
+                case ChangeKind.ACCESS_CHANGED:
+                    owners[change.subject] = change.position
                 case ChangeKind.RESYNC:
                     self._forget_all()
                 case ChangeKind.DOMAIN_CHANGED:
                     pass
-        if keys or tenants:
-            self._forget(keys, tenants)
+        if keys or tenants or owners:
+            self._forget(keys, tenants, owners)
 
     # Looking up.
 
@@ -188,10 +198,17 @@ class Verifier:
                 return None
             key = key_from_row(row)
             stopped = is_stopped(tx, key.account_id, key.subuser_id)
+            # An account has no grant; a subuser's is read with its key, and a new one ends what was cached.
+            credits_ = None if key.subuser_id is None else credits_of(tx, key.subuser_id)
+            owners = allow_list(tx, key.account_id if key.subuser_id is None else key.subuser_id)
             position = newest_position(tx)
         refused = _BAD_KEY if key.revoked_ms is not None else Refused(Reason.AUTH_DISABLED) if stopped else None
         return _Pass(
-            digest, Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy), refused, position
+            digest,
+            Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy, credits_),
+            refused,
+            (owners, AllowList(key.policy.ips)),
+            position,
         )
 
     def _finish(self, digest: bytes, lookup: _Lookup, future: asyncio.Future[_Pass | None]) -> None:
@@ -220,22 +237,21 @@ class Verifier:
         policy = found.identity.policy
         if policy.expires_ms is not None and policy.expires_ms <= self._clock.now_ms():
             return _BAD_KEY
-        if policy.ips:
-            address = normal_address(address)
-            if not any(address in network for network in policy.ips):
-                return Refused(Reason.AUTH_ADDRESS)
-        return found.identity
+        allowed = all(addresses.admits(address) for addresses in found.addresses)
+        self._on_attempt(found.identity, address, allowed)
+        return found.identity if allowed else Refused(Reason.AUTH_ADDRESS)
 
     # Forgetting.
 
-    def _forget(self, keys: Mapping[str, int], tenants: Mapping[str, int]) -> None:
-        """Take the newest position at which each key and each tenant changed."""
+    def _forget(self, keys: Mapping[str, int], tenants: Mapping[str, int], owners: Mapping[str, int]) -> None:
+        """Take the newest position at which each key, each tenant, and each owner's list of addresses changed."""
         for digest, found in list(self._passes.items()):
             identity = found.identity
             changed = max(
                 keys.get(identity.key_id, 0),
                 tenants.get(str(identity.account_id), 0),
                 tenants.get(str(identity.subuser_id), 0),
+                owners.get(str(identity.sender_id), 0),
             )
             # What was read after the change is not ended by hearing of it: a key used at once after its making stays.
             if changed > found.position:
@@ -246,7 +262,7 @@ class Verifier:
                 del self._unknown[digest]
         for lookup in self._lookups.values():
             # Whose account it is will be known only when it has been read.
-            if tenants or lookup.key_id in keys:
+            if tenants or owners or lookup.key_id in keys:
                 lookup.overtaken = True
 
     def _forget_all(self) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 import msgspec
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.apikeys.policy_text import decode_policy, encode_policy, normal_address, read_policy
+from sekisho.apikeys.policy_text import decode_policy, encode_policy, read_policy
 from sekisho.identity import KeyPolicy, Rate
 from sekisho.refusal import Declined, Obstacle
 
@@ -155,12 +155,3 @@ def test_what_is_stored_reads_back(found: KeyPolicy) -> None:
 def test_a_stored_policy_that_is_not_understood_is_a_fault_and_not_a_limit_lifted(text: str) -> None:
     with pytest.raises((msgspec.MsgspecError, ValueError)):
         decode_policy(text)
-
-
-@pytest.mark.parametrize(
-    ("address", "normal"),
-    [("::ffff:192.0.2.1", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")],
-)
-def test_a_mapped_address_is_ipv4(address: str, normal: str) -> None:
-    assert normal_address(ip_address(address)) == ip_address(normal)
-    assert normal_address(ip_address(address)) not in IPv6Network("::ffff:0:0/96")
