@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from sekisho.service.config import LogLevel
+from sekisho.service.logsink import Sink
 
 
 class LogFormat(enum.StrEnum):
@@ -43,11 +44,15 @@ _QUIET: Final = ("alembic", "asyncio", "sqlalchemy")
 def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
     """Set logging up for this process; called again after a fork (``role``) and when the level changes."""
     render = _json_line if log_format is LogFormat.JSON else _text_line
+    line = _renderer(render, role)
+    _Output.use(
+        lambda count: line(None, "", {"level": "warning", "event": "log.lines_dropped", "count": count}) + b"\n"
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
-            _renderer(render, role),
+            line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=_Stderr,
@@ -66,6 +71,7 @@ def configure(log_format: LogFormat, level: LogLevel, role: str) -> None:
 
 _GATHER_S: Final = 0.1
 _GATHERED_MAX_BYTES: Final = 1 << 16
+_FINISH_S: Final = 1.0
 
 
 def gather(loop: asyncio.AbstractEventLoop) -> None:
@@ -82,6 +88,13 @@ def flush() -> None:
         _Stderr.gatherer.flush()
 
 
+def finish() -> None:
+    """Write what is left when a process ends, for as long as a reader can be waited for."""
+    flush()
+    if _Output.sink is not None:
+        _Output.sink.finish(_FINISH_S)
+
+
 class _Gatherer:
     """Lines that wait; taken on the loop's thread alone."""
 
@@ -91,6 +104,7 @@ class _Gatherer:
         self._lock: Final = threading.Lock()
         self._lines: list[bytes] = []
         self._bytes = 0
+        self._is_trying = False
 
     def take(self, line: bytes) -> bool:
         """Keep a line for later; False from other threads, which write by themselves."""
@@ -112,18 +126,51 @@ class _Gatherer:
             lines, self._lines, self._bytes = self._lines, [], 0
         if lines:
             _write(b"".join(lines))
+        self._try_later()
+
+    def _try_later(self) -> None:
+        """What the reader did not take is offered again, although nobody may log anything more."""
+        if not _is_behind() or self._is_trying:
+            return
+        self._is_trying = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the end of the process tries once more
+            self._loop.call_soon_threadsafe(self._loop.call_later, _GATHER_S, self._try)
+
+    def _try(self) -> None:
+        self._is_trying = False
+        _write(b"")
+        self._try_later()
+
+
+class _Output:
+    """The one sink of this process and those it forks, made while stderr can still be opened anew."""
+
+    sink: ClassVar[Sink | None] = None
+    key: ClassVar[tuple[int, int, int] | None] = None
+
+    @classmethod
+    def use(cls, render: Callable[[int], bytes]) -> None:
+        try:
+            found = os.fstat(_STDERR)
+            key = (_STDERR, found.st_dev, found.st_ino)
+        except OSError:
+            key = (_STDERR, 0, 0)
+        if cls.sink is None or cls.key != key:
+            if cls.sink is not None:
+                cls.sink.close()
+            cls.sink, cls.key = Sink(_STDERR), key
+        cls.sink.tell = render
 
 
 def _write(text: bytes) -> None:
-    """Write to stderr.
+    """Write to stderr without ever waiting for whoever reads it."""
+    if _Output.sink is None:
+        _Output.sink = Sink(_STDERR)
+    _Output.sink.write(text)
 
-    A log that nobody reads any more (a closed pipe, a full disk) is no reason to stop mail: what cannot be written is
-    lost.
-    """
-    rest = memoryview(text)
-    with contextlib.suppress(OSError):
-        while rest:
-            rest = rest[os.write(_STDERR, rest) :]
+
+def _is_behind() -> bool:
+    return _Output.sink is not None and _Output.sink.is_behind
 
 
 class _Stderr:
