@@ -1,4 +1,4 @@
-"""Signals under load: an end within the time that is given, reloads that nobody notices, and nothing lost or doubled."""
+"""Signals under load: an end in time, reloads that nobody notices, and nothing lost or doubled."""
 
 from __future__ import annotations
 
