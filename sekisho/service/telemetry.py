@@ -7,6 +7,7 @@ a Secret: values that are not plain are printed by their repr, and a Secret's sa
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import datetime as dt
 import enum
@@ -156,7 +157,10 @@ class _Output:
         except OSError:
             key = (_STDERR, 0, 0)
         if cls.sink is None or cls.key != key:
-            if cls.sink is not None:
+            if cls.sink is None:
+                # The supervisor's end; workers, which end without ceremony, call it themselves.
+                atexit.register(finish)
+            else:
                 cls.sink.close()
             cls.sink, cls.key = Sink(_STDERR), key
         cls.sink.tell = render
