@@ -44,7 +44,8 @@ def told(site: Site) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("calls", "when"), [("fdatasync,fsync", "1"), ("fdatasync,fsync", "2..4"), ("pwrite64", "1..3")]
+    ("calls", "when"),
+    [("fdatasync,fsync", "1"), pytest.param("fdatasync,fsync", "2..4", marks=pytest.mark.slow), ("pwrite64", "1..3")],
 )
 def test_events_wait_in_the_spool_while_their_store_fails(
     site: Site, sink: Sink, tmp_path: Path, calls: str, when: str
