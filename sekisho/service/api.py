@@ -16,8 +16,10 @@ from sekisho.doors.api.app import Parts, build
 from sekisho.doors.api.ratelimit import Paces
 from sekisho.doors.api.store import Store
 from sekisho.doors.health import Application
+from sekisho.ipaccess.activity import Activity, Method
 from sekisho.ports.clock import SystemClock
 from sekisho.service.config import Config
+from sekisho.service.ipaccess import activity_writer
 from sekisho.service.worker import WorkerContext
 
 _LOGIN_THREADS: Final = 2
@@ -35,8 +37,14 @@ class Api:
         self._logins: Final = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
         self._threads: Final = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
         self._follower: Final = Follower(control, self._apply)
+        activity = Activity(control, Method.API, self._clock.now_ms)
+        self._activity_writer: Final = activity_writer(activity)
         self._verifier: Final = Verifier(
-            control, threads=self._logins, clock=self._clock, feed_age_s=self._follower.age_s
+            control,
+            threads=self._logins,
+            clock=self._clock,
+            feed_age_s=self._follower.age_s,
+            on_attempt=activity.attempt,
         )
         store = Store(control, self._threads)
         # The two spell the same ASGI callable.
@@ -64,8 +72,10 @@ class Api:
         """Begin to follow changes; returns once caches may be trusted."""
         self._follower.start()
         await self._follower.confirmed()
+        self._activity_writer.start()
 
     async def stop(self) -> None:
+        await asyncio.to_thread(self._activity_writer.stop)
         await asyncio.to_thread(self._follower.stop)
         self._logins.shutdown()
         self._threads.shutdown()

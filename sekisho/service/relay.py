@@ -30,6 +30,7 @@ from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.events.mover import Mover
 from sekisho.events.record import encode
 from sekisho.identity import Identity
+from sekisho.ipaccess.activity import Activity, Method
 from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
 from sekisho.preparation.prepare import SigningPreparer
@@ -45,8 +46,10 @@ from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.crowd import Crowd
 from sekisho.service.destinations import sites
 from sekisho.service.gate import SmtpGate
+from sekisho.service.ipaccess import activity_writer, roll_backs
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
+from sekisho.service.periodic import Periodic
 from sekisho.service.routing import Routing
 from sekisho.service.shaping import shaping
 from sekisho.service.stores import stores
@@ -117,7 +120,14 @@ class _Worker:
         self._follower = Follower(self._control, self._apply)
         sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
         relay = Relay(config.server.hostname, delivery.source_addresses)
-        self._verifier = Verifier(self._control, threads=self._threads, clock=clock, feed_age_s=self._follower.age_s)
+        activity = Activity(self._control, Method.SMTP, clock.now_ms)
+        self._verifier = Verifier(
+            self._control,
+            threads=self._threads,
+            clock=clock,
+            feed_age_s=self._follower.age_s,
+            on_attempt=activity.attempt,
+        )
         self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
         self._holds = Holds(self._control, threads=self._threads, on_change=self._holds_changed)
         self._routing = Routing(delivery.routes, self._control, threads=self._threads, on_change=self._rerouted)
@@ -174,9 +184,16 @@ class _Worker:
         )
         # What is done once per data directory is done beside the web door; without one, by the first relay worker.
         moves = not context.has_web and context.index == 0
-        self._background: tuple[Mover | HeadKeeper, ...] = (
-            (mover(directory, places.open_events()), head_keeper(config, directory, self._control)) if moves else ()
+        once = (
+            (
+                mover(directory, places.open_events()),
+                head_keeper(config, directory, self._control),
+                roll_backs(self._control, clock),
+            )
+            if moves
+            else ()
         )
+        self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (activity_writer(activity), *once)
         self._descriptors = raise_descriptor_limit()
         self._listener = Listener(
             [(bound.socket, TlsMode(bound.tls.value)) for bound in context.listeners],

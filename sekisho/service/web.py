@@ -10,12 +10,14 @@ import structlog
 
 from sekisho.db import Database, DatabaseUnavailable, History, SchemaTooNew, SchemaTooOld, check
 from sekisho.doors.health import Application, Health, Receive, Scope, Send
+from sekisho.ports.clock import SystemClock
 from sekisho.queue.layout import Layout
 from sekisho.service.api import Api
 from sekisho.service.auditing import head_keeper
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.http import HttpServer
+from sekisho.service.ipaccess import roll_backs
 from sekisho.service.moving import mover
 from sekisho.service.stores import stores
 from sekisho.service.worker import Channel, WorkerContext, run
@@ -42,7 +44,11 @@ def run_web(context: WorkerContext) -> int:
     control, events = places.open_control(), places.open_events()
     health = Health(lambda: storage_fault(control, events, Layout(directory.spool)))
 
-    background = (mover(directory, events), head_keeper(context.config, directory, control))
+    background = (
+        mover(directory, events),
+        head_keeper(context.config, directory, control),
+        roll_backs(control, SystemClock()),
+    )
 
     async def main(context: WorkerContext, channel: Channel) -> int:
         api = Api(context, control, events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,6 +20,7 @@ from sekisho.doors.api.app import Parts, build
 from sekisho.doors.api.ratelimit import Paces
 from sekisho.doors.api.store import Store
 from sekisho.identity import IPNetwork
+from sekisho.ipaccess.activity import Activity, Method
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import RELAY
 
@@ -37,8 +39,16 @@ class ApiDoor:
         self.clock = clock
         self.trusted_proxies: tuple[IPNetwork, ...] = ()
         self.feed_age_s = 0.0
+        self.address = ip_address(CLIENT)
         self._position: int | None = None
-        self.verifier = Verifier(control, threads=threads, clock=clock, feed_age_s=lambda: self.feed_age_s)
+        self.activity = Activity(control, Method.API, clock.now_ms)
+        self.verifier = Verifier(
+            control,
+            threads=threads,
+            clock=clock,
+            feed_age_s=lambda: self.feed_age_s,
+            on_attempt=self.activity.attempt,
+        )
         store = Store(control, threads)
         self.app = build(
             Parts(

@@ -31,7 +31,7 @@ from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
-from sekisho.doors.api.v3 import audit_log, scopes, subuser_stats, subusers, user
+from sekisho.doors.api.v3 import access_settings, audit_log, scopes, subuser_stats, subusers, user
 from sekisho.ports.clock import Clock
 
 _log = structlog.get_logger()
@@ -40,6 +40,7 @@ BODY_MAX_BYTES: Final = 1 << 20
 """Of every route but mail/send; the largest honest one is a list of 1,000 addresses."""
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
+    *access_settings.HANDLERS,
     *audit_log.HANDLERS,
     *scopes.HANDLERS,
     *subuser_stats.HANDLERS,

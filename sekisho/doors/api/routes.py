@@ -37,6 +37,12 @@ class Route:
 
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
+    ("GET", "/v3/access_settings/activity"): Route("access_settings.activity.read"),
+    ("DELETE", "/v3/access_settings/whitelist"): Route("access_settings.whitelist.delete"),
+    ("GET", "/v3/access_settings/whitelist"): Route("access_settings.whitelist.read"),
+    ("POST", "/v3/access_settings/whitelist"): Route("access_settings.whitelist.create"),
+    ("DELETE", "/v3/access_settings/whitelist/{rule_id}"): Route("access_settings.whitelist.delete"),
+    ("GET", "/v3/access_settings/whitelist/{rule_id}"): Route("access_settings.whitelist.read"),
     ("GET", "/v3/audit_log"): Route("access_settings.activity.read"),
     ("GET", "/v3/audit_log/export"): Route("access_settings.activity.read"),
     ("GET", "/v3/scopes"): Route(None),

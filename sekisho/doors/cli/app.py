@@ -22,6 +22,7 @@ from sekisho.doors.cli import (
     dev,
     domains,
     events,
+    ipaccess,
     keys,
     later,
     queue,
@@ -73,6 +74,7 @@ app.command("check")(check.check)
 app.add_typer(accounts.app, name="account")
 app.add_typer(subusers.app, name="subuser")
 app.add_typer(keys.app, name="key")
+app.add_typer(ipaccess.app, name="ip-access")
 app.add_typer(domains.app, name="domain")
 app.add_typer(queue.app, name="queue")
 app.add_typer(captured.app, name="captured")
