@@ -14,6 +14,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from sekisho.queue.multirow import STATEMENTS
+
 RECIPIENT_BITS = 20
 """A message has at most 2^20 recipients, a spool 2^43 messages in its life."""
 
@@ -182,6 +184,7 @@ def connect(path: Path, *, read_only: bool = False, wal_pages: int = 0) -> sqlit
         timeout=_BUSY_S,
         isolation_level=None,
         check_same_thread=False,
+        cached_statements=STATEMENTS,
     )
     try:
         connection.execute("PRAGMA synchronous=FULL")

@@ -3,18 +3,8 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sekisho.queue.multirow import Insert, WithRows, parts
-
-
-@given(st.lists(st.integers(), max_size=300))
-def test_parts_are_powers_of_two_and_lose_nothing(rows: list[int]) -> None:
-    cut = list(parts(rows))
-
-    assert [row for part in cut for row in part] == rows
-    assert all(len(part).bit_count() == 1 and len(part) <= 64 for part in cut)
+from sekisho.queue.multirow import Insert, WithRows
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 63, 64, 65, 200])
