@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from sekisho import ipaccess, users
 from sekisho.accounts import Account, mark_deleted
 from sekisho.apikeys.actions import revoke_all_of
 from sekisho.audit import By
@@ -15,4 +16,6 @@ def delete_subuser(tx: Connection, subuser: Account, *, relay: Relay, by: By) ->
     """Delete for good: keys end, own domains are free for others, assigned ones go back, queued mail is dropped."""
     revoke_all_of(tx, subuser, by=by)
     remove_all_of(tx, subuser, relay=relay, by=by)
+    users.remove_all_of(tx, subuser)
+    ipaccess.erase(tx, subuser.id)
     mark_deleted(tx, subuser, by=by)

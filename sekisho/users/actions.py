@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert
 
 from sekisho import audit
 from sekisho.accounts import Account
@@ -14,3 +14,8 @@ def add(tx: Connection, tenant: Account, *, email: str, password: str, by: By) -
     """Let a person log in to an account or subuser; ``password`` is what ``hash_password`` made."""
     tx.execute(insert(user).values(account_id=tenant.id, email=email, password=password, created_ms=by.at_ms))
     audit.record(tx, by=by, action="user.create", account_id=tenant.id, subject=email)
+
+
+def remove_all_of(tx: Connection, tenant: Account) -> None:
+    """Forget the people of a subuser that goes."""
+    tx.execute(delete(user).where(user.c.account_id == tenant.id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -73,16 +73,16 @@ class ApiDoor:
         path: str,
         key: Issued | str | None = None,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         address: str = CLIENT,
         **body: Any,  # json=, content=, params= of httpx
     ) -> httpx.Response:
         """Make one request; ``key`` is presented as a Bearer token."""
         self.catch_up()
-        fields = dict(headers or {})
+        fields = list(headers.items() if isinstance(headers, Mapping) else headers)
         if key is not None:
             text = key if isinstance(key, str) else key.text.reveal().decode()
-            fields["authorization"] = f"Bearer {text}"
+            fields.append(("authorization", f"Bearer {text}"))
         transport = httpx.ASGITransport(app=cast("Any", self.app), client=(address, 50_000))
         async with httpx.AsyncClient(transport=transport, base_url="http://relay.example.net") as client:
             return await client.request(method, path, headers=fields, **body)

@@ -112,7 +112,8 @@ def _problem(request: ApiRequest, error: Exception) -> Problem:
         case DatabaseUnavailable():
             return unavailable()
         case ValidationException():
-            return unreadable(str(error.__cause__ or error.detail))
+            cause = error.__cause__
+            return unreadable(str(cause) if isinstance(cause, msgspec.ValidationError) else error.detail)
         case MethodNotAllowedException():
             return plain(405, {"Allow": (error.headers or {}).get("allow", "")})
         case NotFoundException():

@@ -181,6 +181,7 @@ def declined(answer: Declined, field: str | None = None) -> Problem:
 _WRONG_TYPE: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]+)`")
 _JSON_NAMES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_NO_PARAMETER: Final = re.compile(r"Missing required (?:query|path|header) parameter '([^']+)'")
 _PATH: Final = re.compile(r" - at `\$\.?([^`]*)`\Z")
 
 
@@ -196,6 +197,8 @@ def unreadable(message: str) -> Problem:
             return invalid("a JSON body is required", None)
         name = f"{path}.{missing[1]}" if path else missing[1]
         return invalid(f"{missing[1]} is required", name)
+    if (absent := _NO_PARAMETER.search(message)) is not None:
+        return invalid(f"{absent[1]} is required", absent[1])
     text = message if found is None else message[: found.start()]
     return invalid(text.replace("`", "'"), path or None)
 

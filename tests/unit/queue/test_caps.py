@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.credits import FOREVER, Bucket
 from sekisho.ids import KeyId
 from sekisho.policy.limits import DAY_MS
+from sekisho.queue.counters import used_of
 from sekisho.queue.model import Caps, Delivery
 from sekisho.refusal import Reason, Refused
 
@@ -130,3 +132,25 @@ async def test_old_counters_are_pruned(open_spool: OpenSpool, clock: FakeClock, 
     clock.time_ms += DAY_MS
     await spool.append(make())
     assert rows(tmp_path / "spool", "SELECT key FROM daily") == ["other"]
+
+
+async def test_credits_are_counted_with_the_mail_and_never_passed(open_spool: OpenSpool) -> None:
+    spool = open_spool()
+    caps = Caps(KEY, credits=Bucket("credit:7:1", FOREVER, 3))
+    answers = await asyncio.gather(*(spool.append(make("a@d.example", "b@d.example", caps=caps)) for _ in range(3)))
+    assert reasons(answers) == ["ok", "limit.credits", "limit.credits"]
+    assert reasons([await spool.append(make(caps=caps))]) == ["ok"]
+    assert reasons([await spool.append(make(caps=caps))]) == ["limit.credits"]
+
+
+async def test_what_one_limit_refuses_is_counted_by_no_other(open_spool: OpenSpool) -> None:
+    spool = open_spool()
+    bucket = Bucket("credit:7:1", FOREVER, 5)
+    both = Caps(KEY, daily=1, credits=bucket)
+    await spool.append(make(caps=both))
+    assert reasons([await spool.append(make(caps=both))]) == ["limit.daily"]
+    assert used_of(spool.body_path(make().message.id).parents[1], bucket) == 1
+    other = KeyId("key-2")
+    spent = Caps(other, daily=9, credits=Bucket("credit:7:1", FOREVER, 1))
+    assert reasons([await spool.append(make(caps=spent))]) == ["limit.credits"]
+    assert reasons([await spool.append(make(caps=Caps(other, daily=1)))]) == ["ok"]

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, SkipValidation
+from litestar.params import FromPath, FromQuery, SkipValidation
 
 from sekisho import accounts
 from sekisho.accounts import Account
@@ -162,7 +162,7 @@ async def monthly_of(
     caller: Calling,
     store: Stored,
     event_store: EventStored,
-    subuser_name: str,
+    subuser_name: FromPath[str],
     date: FromQuery[str],
     sort_by_metric: FromQuery[str] = "delivered",
     sort_by_direction: FromQuery[Direction] = "desc",

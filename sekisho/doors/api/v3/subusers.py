@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, QueryParameter, SkipValidation
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipValidation
 from sqlalchemy import Connection
 
 from sekisho import accounts, users
@@ -135,7 +135,7 @@ async def listed(
 
 
 @post("/v3/subusers", summary="Make a subuser", status_code=200)
-async def create(caller: Calling, store: Stored, relay: TheRelay, data: NewSubuser) -> MadeSubuser:
+async def create(caller: Calling, store: Stored, relay: TheRelay, data: JSONBody[NewSubuser]) -> MadeSubuser:
     password = Secret(data.password)
     if (fault := users.password_fault(password)) is not None:
         raise invalid(fault, "password")
@@ -162,7 +162,7 @@ async def create(caller: Calling, store: Stored, relay: TheRelay, data: NewSubus
 
 
 @patch("/v3/subusers/{subuser_name:str}", summary="Disable or enable a subuser", status_code=204)
-async def switch(caller: Calling, store: Stored, subuser_name: str, data: Switch) -> None:
+async def switch(caller: Calling, store: Stored, subuser_name: FromPath[str], data: JSONBody[Switch]) -> None:
     if data.disabled is None:
         raise invalid("no fields provided", None)
     act = accounts.disable if data.disabled else accounts.enable
@@ -170,12 +170,12 @@ async def switch(caller: Calling, store: Stored, subuser_name: str, data: Switch
 
 
 @delete("/v3/subusers/{subuser_name:str}", summary="Delete a subuser for good")
-async def remove(caller: Calling, store: Stored, relay: TheRelay, subuser_name: str) -> None:
+async def remove(caller: Calling, store: Stored, relay: TheRelay, subuser_name: FromPath[str]) -> None:
     await store.write(lambda tx: delete_subuser(tx, find(tx, caller, subuser_name), relay=relay, by=caller.by))
 
 
 @patch("/v3/subusers/{subuser_name:str}/website_access", summary="Let its people log in, or not", status_code=204)
-async def switch_website(caller: Calling, store: Stored, subuser_name: str, data: Switch) -> None:
+async def switch_website(caller: Calling, store: Stored, subuser_name: FromPath[str], data: JSONBody[Switch]) -> None:
     disabled = data.disabled
     if disabled is None:
         raise invalid("no fields provided", None)
@@ -185,13 +185,15 @@ async def switch_website(caller: Calling, store: Stored, subuser_name: str, data
 
 
 @get("/v3/subusers/{subuser_name:str}/credits", summary="What a subuser may send")
-async def credits_read(caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: str) -> CreditsShown:
+async def credits_read(
+    caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: FromPath[str]
+) -> CreditsShown:
     return await store.read(lambda tx: show_credits(find(tx, caller, subuser_name).credits, spool, caller.now_ms))
 
 
 @put("/v3/subusers/{subuser_name:str}/credits", summary="Set what a subuser may send")
 async def credits_set(
-    caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: str, data: CreditsWanted
+    caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: FromPath[str], data: JSONBody[CreditsWanted]
 ) -> CreditsShown:
     def grant(tx: Connection) -> Account:
         subuser = find(tx, caller, subuser_name)
@@ -203,7 +205,7 @@ async def credits_set(
 
 @patch("/v3/subusers/{subuser_name:str}/credits/remaining", summary="Add to what remains, or take away")
 async def credits_add(
-    caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: str, data: CreditsAdded
+    caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: FromPath[str], data: JSONBody[CreditsAdded]
 ) -> CreditsShown:
     if abs(data.allocation_update) > TOTAL_MAX:
         raise invalid(f"allocation_update must be within {TOTAL_MAX}", "allocation_update")
@@ -239,7 +241,7 @@ def show_credits(granted: Credits | None, spool: Path, now_ms: int) -> CreditsSh
     return CreditsShown("recurring", granted.reset.value, remain, granted.total, used)
 
 
-def _wanted(subuser: Account, data: CreditsWanted, now_ms: int) -> Credits | None:
+def _wanted(subuser: Account, data: JSONBody[CreditsWanted], now_ms: int) -> Credits | None:
     if data.type not in {"unlimited", "recurring", "nonrecurring"}:
         raise invalid("Type should be set to 'recurring', 'nonrecurring', or 'unlimited'", "type")
     if data.type == "unlimited":
