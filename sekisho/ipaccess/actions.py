@@ -23,7 +23,7 @@ from sekisho.changes import ChangeKind
 from sekisho.identity import IPAddress, IPNetwork
 from sekisho.ids import AccountId
 from sekisho.ipaccess.networks import admits, read_entry
-from sekisho.ipaccess.reading import Rule, rules_of
+from sekisho.ipaccess.reading import ID_MAX, Rule, rules_of
 from sekisho.ipaccess.tables import access_activity, access_pending, access_rule
 from sekisho.refusal import Declined, Obstacle
 
@@ -32,9 +32,6 @@ RULES_MAX: Final = 1000
 
 TRIAL_MS: Final = 600_000
 """How long a list is on trial: ten minutes."""
-
-_ID_MAX: Final = 2**31 - 1
-"""The largest that clients in every language take for an integer."""
 
 _ROLLED_BACK_MAX: Final = 100
 """Lists per transaction; the rest in the next one."""
@@ -201,7 +198,7 @@ def _new_rules(tx: Connection, networks: Sequence[IPNetwork], now_ms: int) -> tu
 def _free_ids(tx: Connection, count: int) -> set[int]:
     found: set[int] = set()
     while len(found) < count:
-        drawn = {secrets.randbelow(_ID_MAX) + 1 for _ in range(count - len(found))}
+        drawn = {secrets.randbelow(ID_MAX) + 1 for _ in range(count - len(found))}
         found |= drawn - set(tx.execute(select(access_rule.c.id).where(access_rule.c.id.in_(drawn))).scalars())
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
@@ -12,6 +12,9 @@ from sekisho.identity import IPNetwork
 from sekisho.ids import AccountId
 from sekisho.ipaccess.networks import AllowList
 from sekisho.ipaccess.tables import access_activity, access_pending, access_rule
+
+ID_MAX: Final = 2**31 - 1
+"""The largest that clients in every language take for an integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ def rules_of(tx: Connection, owner_id: AccountId) -> tuple[Rule, ...]:
 
 def find_rule(tx: Connection, owner_id: AccountId, rule_id: int) -> Rule | None:
     """Find one entry; somebody else's is none."""
+    if not 1 <= rule_id <= ID_MAX:
+        return None  # more than the column holds, which a server would say loudly
     query = select(access_rule).where(access_rule.c.owner_id == owner_id, access_rule.c.id == rule_id)
     row = tx.execute(query).one_or_none()
     return None if row is None else _rule(row)
