@@ -325,7 +325,7 @@ class _Supervisor:
     def _reload(self) -> None:
         """Read configuration and certificate again; what is wrong leaves the old in force."""
         try:
-            source = self._plan.gather()
+            source = self._reread()
             config, waiting = in_force(self._config, parse(source))
         except ConfigError as problem:
             _log.error("config.refused", key=problem.key, reason=problem.reason)
@@ -341,6 +341,14 @@ class _Supervisor:
         for worker in self._workers:
             self._tell(worker, Reload(source, self._certificate))
         _log.info("config.reloaded")
+
+    def _reread(self) -> Source:
+        """Read the configuration again; raises ConfigError."""
+        source = self._plan.gather()
+        if self._source.text.strip() and not source.text.strip():
+            # Somebody is writing it just now. It would mean defaults: no routes, and mail would bounce for that.
+            raise ConfigError(source.name, "the file is empty")
+        return source
 
     def _replacement(self, config: Config) -> Certificate:
         """Read the certificate again; raises ConfigError when the one in force is the better one."""

@@ -63,7 +63,9 @@ class Site:
         routes = self.routes
         if routes is None:
             routes = f'[[delivery.routes]]\ndomain = "*"\nhost = "127.0.0.1"\nport = {self.sink_port}\ntls = "off"\n'
-        self.config.write_text(
+        # In one step, as a reload may come at any moment.
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(
             f'[server]\nhostname = "relay.test"\ndata_dir = "{self.data}"\n{self.server}\n'
             f"[smtp]\n{self.smtp}\n{listeners}"
             f'[tls]\ncertificate_file = "{self.seed.certificate.chain}"\n'
@@ -71,6 +73,7 @@ class Site:
             f'[http]\naddress = "127.0.0.1:0"\n'
             f"[delivery]\n{self.delivery}\n{routes}\n{self.tables}"
         )
+        fresh.replace(self.config)
 
     def relay(self) -> Relay:
         """The server of this site, not yet started; the same one each time, so that it can be started again."""

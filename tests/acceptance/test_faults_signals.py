@@ -160,6 +160,23 @@ def test_a_storm_of_reloads_under_load_drops_nobody_and_ends_with_the_last_confi
         accounted(site, relay, sink, load.promised)
 
 
+def test_a_file_that_is_being_written_at_a_reload_is_not_taken_for_the_defaults(site: Site, sink: Sink) -> None:
+    with site.relay() as relay:
+        whole = site.config.read_text()
+        site.config.write_text("")
+        relay.send_signal(signal.SIGHUP)
+        refused = eventually(
+            lambda: [line for line in relay.log_lines() if line["event"] == "config.refused"], "a complaint"
+        )
+        assert (refused[0]["key"], refused[0]["reason"]) == (str(site.config), "the file is empty")
+        relay.send(site.key, letter(1))
+        sink.wait_for(1)  # by its route
+        site.config.write_text(whole)
+        relay.send_signal(signal.SIGHUP)
+        eventually(lambda: any(line["event"] == "config.reloaded" for line in relay.log_lines()), "the reload")
+        assert relay.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_dev_ends_with_its_terminal_and_keeps_what_it_took(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and a closed terminal reach the whole group."""
