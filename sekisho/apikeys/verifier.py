@@ -92,17 +92,20 @@ class Verifier:
         clock: Clock,
         feed_age_s: Callable[[], float],
         on_attempt: Callable[[Identity, IPAddress, bool], None] = lambda *_: None,
+        on_refused: Callable[[Reason, IPAddress, Identity | None], None] = lambda *_: None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         """``threads`` run the reads; ``feed_age_s`` is the age of the newest change feed state that was applied.
 
-        ``on_attempt`` hears of each use of a key in force, and whether its address was let in.
+        ``on_attempt`` hears of each use of a key in force, and whether its address was let in; ``on_refused`` of each
+        no for another reason, with whose key it is when the text was right.
         """
         self._database: Final = database
         self._threads: Final = threads
         self._clock: Final = clock
         self._feed_age_s: Final = feed_age_s
         self._on_attempt: Final = on_attempt
+        self._on_refused: Final = on_refused
         self._deadline_s: Final = deadline_s
         self._passes: Final[OrderedDict[bytes, _Pass]] = OrderedDict()
         self._by_key: Final[dict[KeyId, _Pass]] = {}
@@ -115,11 +118,12 @@ class Verifier:
             return _UNAVAILABLE
         text = password.reveal()
         key_id = key_id_of(text)
-        if key_id is None:
-            return _BAD_KEY
         # By digest, not by id: a wrong secret for an id that is cached must take the same path as an unknown id.
-        found = await self._find(key_id, digest_of(text))
-        return found if isinstance(found, Refused) else self._judge(found, address)
+        found = _BAD_KEY if key_id is None else await self._find(key_id, digest_of(text))
+        answer = found if isinstance(found, Refused) else self._judge(found, address)
+        if isinstance(answer, Refused) and answer.reason is not Reason.AUTH_UNAVAILABLE:
+            self._on_refused(answer.reason, address, None if isinstance(found, Refused) else found.identity)
+        return answer
 
     def admits(self, identity: Identity, now_ms: int) -> Refused | None:
         """Say whether an identity from ``authenticate`` is still good; asked at every step of a session."""

@@ -5,27 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, cast
 
+from sekisho import sealing
 from sekisho.apikeys.verifier import Verifier
+from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
 from sekisho.db import Database
-from sekisho.domains import Relay
+from sekisho.domains import Relay, SenderDomains
 from sekisho.doors.api.admission import Admission
 from sekisho.doors.api.app import Parts, build
 from sekisho.doors.api.ratelimit import Paces
 from sekisho.doors.api.store import Store
+from sekisho.doors.api.v3.mail_body import BodyMemory
+from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.health import Application
+from sekisho.events.record import encode
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
+from sekisho.queue.local import LocalSpool
+from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
 from sekisho.service.ipaccess import activity_writer
 from sekisho.service.worker import WorkerContext
+from sekisho.submission import Intake
 
 _LOGIN_THREADS: Final = 2
 """Of their own: a slow change must not keep others from logging in."""
 
 _STORE_THREADS: Final = 4
+
+_BODY_THREADS: Final = 2
+"""Large requests decoded and composed at a time."""
 
 
 class Api:
@@ -36,15 +49,39 @@ class Api:
         self._clock: Final = SystemClock()
         self._logins: Final = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
         self._threads: Final = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._bodies: Final = ThreadPoolExecutor(_BODY_THREADS, thread_name_prefix="body")
         self._follower: Final = Follower(control, self._apply)
         activity = Activity(control, Method.API, self._clock.now_ms)
-        self._activity_writer: Final = activity_writer(activity)
+        refusals = Refusals(control, door=Method.API.value, now_ms=self._clock.now_ms)
+        self._writers: Final = (activity_writer(activity), refusal_writer(refusals))
         self._verifier: Final = Verifier(
             control,
             threads=self._logins,
             clock=self._clock,
             feed_age_s=self._follower.age_s,
             on_attempt=activity.attempt,
+            on_refused=partial(noted, refusals),
+        )
+        relay = Relay(config.server.hostname, config.delivery.source_addresses)
+        sealer = sealing.load(config.storage.master_key_file or context.directory.master_key, make=False)
+        self._domains: Final = SenderDomains(control, threads=self._threads, sealer=sealer, relay=relay)
+        # Without a slot: this process delivers nothing, and rings for the workers that do.
+        self._spool: Final = LocalSpool(context.directory.spool, encode=encode, clock=self._clock, with_slot=False)
+        self._mailing: Final = Mailing(
+            intake=Intake(
+                spool=self._spool,
+                domains=self._domains,
+                body_path=self._spool.body_path,
+                hostname=config.server.hostname,
+                node=self._spool.node,
+                clock=self._clock,
+                recipient=sending.may_mail,
+            ),
+            admits=lambda identity: self._verifier.admits(identity, self._clock.now_ms()),
+            memory=BodyMemory(),
+            threads=self._bodies,
+            incoming=self._spool.incoming / "web",
+            hostname=config.server.hostname,
         )
         store = Store(control, self._threads)
         # The two spell the same ASGI callable.
@@ -58,12 +95,14 @@ class Api:
                         paces=Paces(),
                         clock=self._clock,
                         trusted_proxies=lambda: self._config.http.trusted_proxies,
+                        on_refused=partial(noted, refusals),
                     ),
                     store=store,
                     event_store=Store(events, self._threads),
                     clock=self._clock,
-                    relay=Relay(config.server.hostname, config.delivery.source_addresses),
+                    relay=relay,
                     spool=context.directory.spool,
+                    mailing=self._mailing,
                 )
             ),
         )
@@ -72,11 +111,17 @@ class Api:
         """Begin to follow changes; returns once caches may be trusted."""
         self._follower.start()
         await self._follower.confirmed()
-        self._activity_writer.start()
+        await asyncio.to_thread(self._mailing.open)
+        self._spool.start()
+        for writer in self._writers:
+            writer.start()
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self._activity_writer.stop)
+        for writer in self._writers:
+            await asyncio.to_thread(writer.stop)
         await asyncio.to_thread(self._follower.stop)
+        self._bodies.shutdown()
+        await self._spool.close()
         self._logins.shutdown()
         self._threads.shutdown()
 
@@ -86,3 +131,4 @@ class Api:
     def _apply(self, changes: Sequence[Change]) -> None:
         """Hand news of control data to whoever remembers some of it."""
         self._verifier.apply(changes)
+        self._domains.apply(changes)

@@ -39,25 +39,37 @@ class SmtpGate:
         rescan: Callable[[], None],
         clock: Clock,
         crowd: Crowd,
+        on_refused: Callable[[Reason, IPAddress | None, Identity | None], None] = lambda *_: None,
     ) -> None:
-        """``offer`` is handed what was just committed; ``rescan`` makes the scheduler look into the spool."""
+        """``offer`` is handed what was just committed; ``rescan`` makes the scheduler look into the spool.
+
+        ``on_refused`` hears of every no that the verifier does not tell of itself.
+        """
         self._verifier: Final = verifier
         self._intake: Final = intake
         self._offer: Final = offer
         self._rescan: Final = rescan
         self._clock: Final = clock
         self._crowd: Final = crowd
+        self._on_refused: Final = on_refused
 
     def recipient(self, identity: Identity, mailbox: Mailbox, already: int) -> Refused | None:
-        return sending.may_mail(identity, mailbox, already)
+        refused = sending.may_mail(identity, mailbox, already)
+        if refused is not None:
+            self._on_refused(refused.reason, None, identity)
+        return refused
 
     async def authenticate(self, username: bytes, password: Secret[bytes], address: IPAddress) -> Identity | Refused:
         if username != USERNAME:
+            self._on_refused(Reason.AUTH_BAD_USERNAME, address, None)
             return Refused(Reason.AUTH_BAD_USERNAME)
         found = await self._verifier.authenticate(password, address)
         if isinstance(found, Refused):
             return found
-        return sending.may_send(found) or found
+        refused = sending.may_send(found)
+        if refused is not None:
+            self._on_refused(refused.reason, address, found)
+        return refused or found
 
     def admits(self, identity: Identity) -> Refused | None:
         return self._verifier.admits(identity, self._clock.now_ms())
@@ -70,6 +82,7 @@ class SmtpGate:
             # Who may send as what cannot be known: never accepted on a guess.
             return Refused(Reason.STORAGE_UNAVAILABLE)
         if isinstance(answer, Refused):
+            self._on_refused(answer.reason, None, submission.identity)
             return answer
         accepted, deliveries = answer
         if deliveries:

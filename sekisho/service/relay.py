@@ -18,6 +18,7 @@ import structlog
 from sekisho import sealing
 from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.keeper import HeadKeeper
+from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
 from sekisho.delivery.capture import FILE_NAME as CAPTURED
 from sekisho.delivery.capture import CaptureStore
@@ -40,7 +41,7 @@ from sekisho.queue.local import LocalSpool
 from sekisho.queue.retry import RetryPolicy
 from sekisho.queue.watch import SpoolChange
 from sekisho.refusal import Reason
-from sekisho.service.auditing import head_keeper
+from sekisho.service.auditing import head_keeper, noted, refusal_writer
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.crowd import Crowd
@@ -121,12 +122,14 @@ class _Worker:
         sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
         relay = Relay(config.server.hostname, delivery.source_addresses)
         activity = Activity(self._control, Method.SMTP, clock.now_ms)
+        refusals = Refusals(self._control, door=Method.SMTP.value, now_ms=clock.now_ms)
         self._verifier = Verifier(
             self._control,
             threads=self._threads,
             clock=clock,
             feed_age_s=self._follower.age_s,
             on_attempt=activity.attempt,
+            on_refused=partial(noted, refusals),
         )
         self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
         self._holds = Holds(self._control, threads=self._threads, on_change=self._holds_changed)
@@ -181,6 +184,7 @@ class _Worker:
             rescan=self._scheduler.rescan,
             clock=clock,
             crowd=crowd,
+            on_refused=partial(noted, refusals),
         )
         # What is done once per data directory is done beside the web door; without one, by the first relay worker.
         moves = not context.has_web and context.index == 0
@@ -193,7 +197,11 @@ class _Worker:
             if moves
             else ()
         )
-        self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (activity_writer(activity), *once)
+        self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (
+            activity_writer(activity),
+            refusal_writer(refusals),
+            *once,
+        )
         self._descriptors = raise_descriptor_limit()
         self._listener = Listener(
             [(bound.socket, TlsMode(bound.tls.value)) for bound in context.listeners],

@@ -46,12 +46,15 @@ class Admission:
         paces: Paces,
         clock: Clock,
         trusted_proxies: Callable[[], Sequence[IPNetwork]],
+        on_refused: Callable[[Reason, IPAddress | None, Identity | None], None] = lambda *_: None,
     ) -> None:
+        """``on_refused`` hears of every no that the verifier does not tell of itself."""
         self._verifier: Final = verifier
         self._store: Final = store
         self._paces: Final = paces
         self._clock: Final = clock
         self._trusted: Final = trusted_proxies
+        self._on_refused: Final = on_refused
 
     async def __call__(self, connection: Connection, _handler: BaseRouteHandler) -> None:
         """Let the request in, or raise Problem."""
@@ -71,6 +74,7 @@ class Admission:
         state["identity"] = identity
         self._pace(connection, route.pace_of(place[0]), identity.sender_id, now_ms)
         if route.scope is not None and route.scope not in identity.scopes:
+            self._on_refused(Reason.AUTH_UNSCOPED, address, identity)
             raise plain(403)
         subuser_id = await self._acted_for(connection, route, identity)
         state["caller"] = Caller(identity, subuser_id, address, state["request_id"], now_ms)
@@ -86,6 +90,7 @@ class Admission:
         self, connection: Connection, place: tuple[str, str], address: IPAddress, now_ms: int
     ) -> Identity:
         if self._paces.is_over(Pace.FAILED_LOGIN, address, now_ms):
+            self._on_refused(Reason.AUTH_THROTTLED, address, None)
             raise plain(429, {"Retry-After": str(Pace.FAILED_LOGIN.window_s)})
         sends = place == MAIL_SEND
         found = await self._present(connection, address, sends=sends)

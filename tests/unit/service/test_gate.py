@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from ipaddress import ip_address
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,11 +21,13 @@ from sekisho.wire.mail.address import Mailbox
 from tests.fakes.clock import FakeClock
 
 ACCEPTED = Accepted(MessageId(bytes(16)))
-SUBMISSION = cast("Submission", None)  # nothing here looks at it
 
 
 def identity(*scopes: str, policy: KeyPolicy = KeyPolicy()) -> Identity:  # noqa: B008  # frozen
     return Identity(AccountId(1), None, KeyId("k" * 22), frozenset(scopes), policy)
+
+
+SUBMISSION = cast("Submission", SimpleNamespace(identity=identity()))  # nothing here looks at more of it
 
 
 class Verifier:
@@ -66,8 +69,14 @@ class Scheduler:
         self.rescans += 1
 
 
-def gate(found: Identity | Refused, answer: object = ACCEPTED, scheduler: Scheduler | None = None) -> SmtpGate:
+def gate(
+    found: Identity | Refused,
+    answer: object = ACCEPTED,
+    scheduler: Scheduler | None = None,
+    heard: list[tuple[object, ...]] | None = None,
+) -> SmtpGate:
     scheduler = scheduler or Scheduler()
+    told: list[tuple[object, ...]] = [] if heard is None else heard
     return SmtpGate(
         verifier=cast("Any", Verifier(found)),
         intake=cast("Any", Intake(answer)),
@@ -75,6 +84,7 @@ def gate(found: Identity | Refused, answer: object = ACCEPTED, scheduler: Schedu
         rescan=scheduler.rescan,
         clock=FakeClock(),
         crowd=Crowd(FakeClock()),
+        on_refused=lambda *no: told.append(no),
     )
 
 
@@ -134,7 +144,15 @@ async def test_without_control_data_nothing_is_accepted() -> None:
     assert await gate(identity(), DatabaseUnavailable()).accept(SUBMISSION) == Refused(Reason.STORAGE_UNAVAILABLE)
 
 
-async def test_a_refusal_is_passed_on() -> None:
-    refused = Refused(Reason.STORAGE_FULL)
+async def test_a_refusal_is_passed_on_and_told() -> None:
+    refused, heard = Refused(Reason.FROM_UNVERIFIED), list[tuple[object, ...]]()
+    assert await gate(identity(), refused, heard=heard).accept(SUBMISSION) == refused
+    assert heard == [(Reason.FROM_UNVERIFIED, None, SUBMISSION.identity)]
 
-    assert await gate(identity(), refused).accept(SUBMISSION) == refused
+
+async def test_who_cannot_log_in_is_told_of() -> None:
+    heard, where = list[tuple[object, ...]](), ip_address("192.0.2.1")
+    await gate(identity("mail.send"), heard=heard).authenticate(b"root", Secret(b"SG.x"), where)
+    unscoped = identity("api_keys.read")
+    await gate(unscoped, heard=heard).authenticate(b"apikey", Secret(b"SG.x"), where)
+    assert heard == [(Reason.AUTH_BAD_USERNAME, where, None), (Reason.AUTH_UNSCOPED, where, unscoped)]
