@@ -43,6 +43,7 @@ class Scene:
             owner = whose or self.acme
             made = ipaccess.add(tx, owner.id, entries, caller=None, confirmed=False, by=self.by)
         assert not isinstance(made, Declined), made
+        self.now_ms += 1  # what is added later is listed later
         return made
 
     def remove(self, *rules: Rule) -> None:
