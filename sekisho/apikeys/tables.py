@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     select,
 )
 
@@ -48,6 +49,8 @@ api_key = Table(
     Column("revoked_ms", BigInteger, nullable=True),
     # Revoked because somebody else may have it: queued mail of this key is held.
     Column("compromised", Boolean, nullable=False),
+    # It opens nothing, and its use alarms.
+    Column("canary", Boolean, server_default=false(), nullable=False),
 )
 
 Index("api_key_owner", api_key.c.account_id, api_key.c.subuser_id)

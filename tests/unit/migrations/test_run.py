@@ -10,11 +10,13 @@ from alembic.runtime.migration import MigrationContext
 
 import sekisho.accounts.model
 import sekisho.apikeys.tables
+import sekisho.apikeys.use
 import sekisho.audit
 import sekisho.changes
 import sekisho.domains.tables
 import sekisho.events.tables
 import sekisho.ipaccess.tables
+import sekisho.notices.log
 import sekisho.users.tables
 from sekisho import db, migrations
 from sekisho.audit import By
@@ -27,11 +29,13 @@ from tests.fakes.databases import NewDatabase
 TABLES = (
     sekisho.accounts.model,
     sekisho.apikeys.tables,
+    sekisho.apikeys.use,
     sekisho.audit,
     sekisho.changes,
     sekisho.domains.tables,
     sekisho.events.tables,
     sekisho.ipaccess.tables,
+    sekisho.notices.log,
     sekisho.users.tables,
 )
 """Importing a module that owns a table puts the table into the metadata compared here."""
