@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, cast
 
 from sekisho import sealing
+from sekisho.apikeys.use import KeyUse
 from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
@@ -29,6 +30,7 @@ from sekisho.queue.local import LocalSpool
 from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
 from sekisho.service.ipaccess import activity_writer
+from sekisho.service.keyuse import noting, use_writer
 from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
 
@@ -52,14 +54,15 @@ class Api:
         self._bodies: Final = ThreadPoolExecutor(_BODY_THREADS, thread_name_prefix="body")
         self._follower: Final = Follower(control, self._apply)
         activity = Activity(control, Method.API, self._clock.now_ms)
+        self._use: Final = KeyUse(control, self._clock.now_ms)
         refusals = Refusals(control, door=Method.API.value, now_ms=self._clock.now_ms)
-        self._writers: Final = (activity_writer(activity), refusal_writer(refusals))
+        self._writers: Final = (activity_writer(activity), refusal_writer(refusals), use_writer(self._use))
         self._verifier: Final = Verifier(
             control,
             threads=self._logins,
             clock=self._clock,
             feed_age_s=self._follower.age_s,
-            on_attempt=activity.attempt,
+            on_attempt=noting(activity, self._use),
             on_refused=partial(noted, refusals),
         )
         relay = Relay(config.server.hostname, config.delivery.source_addresses)

@@ -16,6 +16,7 @@ from typing import Final, cast
 import structlog
 
 from sekisho import sealing
+from sekisho.apikeys.use import KeyUse
 from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.keeper import HeadKeeper
 from sekisho.audit.refusals import Refusals
@@ -48,6 +49,7 @@ from sekisho.service.crowd import Crowd
 from sekisho.service.destinations import sites
 from sekisho.service.gate import SmtpGate
 from sekisho.service.ipaccess import activity_writer, roll_backs
+from sekisho.service.keyuse import noting, use_writer
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
 from sekisho.service.periodic import Periodic
@@ -122,13 +124,14 @@ class _Worker:
         sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
         relay = Relay(config.server.hostname, delivery.source_addresses)
         activity = Activity(self._control, Method.SMTP, clock.now_ms)
+        self._use = KeyUse(self._control, clock.now_ms)
         refusals = Refusals(self._control, door=Method.SMTP.value, now_ms=clock.now_ms)
         self._verifier = Verifier(
             self._control,
             threads=self._threads,
             clock=clock,
             feed_age_s=self._follower.age_s,
-            on_attempt=activity.attempt,
+            on_attempt=noting(activity, self._use),
             on_refused=partial(noted, refusals),
         )
         self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
@@ -199,6 +202,7 @@ class _Worker:
         )
         self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (
             activity_writer(activity),
+            use_writer(self._use),
             refusal_writer(refusals),
             *once,
         )
