@@ -17,6 +17,7 @@ class Reason(enum.StrEnum):
     AUTH_REQUIRED = "auth.required"  # nothing is relayed without a key
     AUTH_BAD_USERNAME = "auth.bad_username"  # the user name is not exactly ``apikey``
     AUTH_BAD_KEY = "auth.bad_key"  # unknown, wrong, revoked or expired key
+    AUTH_HELD = "auth.held"  # the key is held until its owner releases it
     AUTH_DISABLED = "auth.disabled"  # the key's account or subuser is disabled
     AUTH_UNSCOPED = "auth.unscoped"  # the key lacks the scope the action needs
     AUTH_ADDRESS = "auth.address"  # the client's address is not on the key's list

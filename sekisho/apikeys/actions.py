@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, func, insert, select, update
@@ -15,7 +16,16 @@ from sqlalchemy import Connection, func, insert, select, update
 from sekisho import audit, changes
 from sekisho.accounts import Account
 from sekisho.apikeys import scopes
-from sekisho.apikeys.model import KEYS_MAX, NAME_MAX, ApiKey, digest_of, key_id_of, new_text
+from sekisho.apikeys.model import (
+    KEYS_MAX,
+    NAME_MAX,
+    ApiKey,
+    Hold,
+    HoldReason,
+    digest_of,
+    key_id_of,
+    new_text,
+)
 from sekisho.apikeys.policy_text import encode_policy
 from sekisho.apikeys.tables import api_key, find_key
 from sekisho.audit import By
@@ -24,6 +34,8 @@ from sekisho.identity import KeyPolicy
 from sekisho.ids import KeyId
 from sekisho.refusal import Declined, Obstacle
 from sekisho.secret import Secret
+
+_TEXT_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,68 @@ def revoke(tx: Connection, key_id: str, *, compromised: bool, by: By) -> ApiKey 
     return ended
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a key is to be from now on; None: as it was."""
+
+    name: str | None = None
+    scopes: Collection[str] | None = None
+    policy: KeyPolicy | None = None
+
+
+def change(tx: Connection, key: ApiKey, wish: Change, *, by: By) -> ApiKey | Declined:
+    """Rename, re-scope or limit a key that is in force."""
+    after = key
+    if wish.name is not None:
+        if (declined := _name_fault(wish.name)) is not None:
+            return declined
+        after = replace(after, name=wish.name.strip())
+    if wish.scopes is not None:
+        given = scopes.check(wish.scopes, of_subuser=key.subuser_id is not None)
+        if isinstance(given, Declined):
+            return given
+        after = replace(after, given=frozenset(given))
+    if wish.policy is not None:
+        after = replace(after, policy=wish.policy)
+    if after == key:
+        return key
+    tx.execute(update(api_key).where(api_key.c.id == key.id).values(_columns(after)))
+    was, now = _told(key), _told(after)
+    details: dict[str, audit.Detail] = {}
+    for name in now:
+        if was[name] != now[name]:
+            details |= {f"{name}_before": was[name], name: now[name]}
+    _leave_word(tx, after, "key.change", ChangeKind.KEY_CHANGED, by, details)
+    return after
+
+
+def hold(tx: Connection, key: ApiKey, reason: HoldReason, text: str, *, by: By) -> ApiKey:
+    """Let a key open nothing and its queued mail wait, until ``release``. One that is held stays as it is."""
+    if key.hold is not None:
+        return key
+    held = replace(key, hold=Hold(by.at_ms, reason, text[:_TEXT_MAX]))
+    tx.execute(update(api_key).where(api_key.c.id == key.id).values(_columns(held)))
+    _leave_word(tx, held, "key.hold", ChangeKind.KEY_CHANGED, by, {"reason": reason.value, "text": text[:_TEXT_MAX]})
+    return held
+
+
+def release(tx: Connection, key: ApiKey, *, by: By) -> ApiKey:
+    """Let go on what was held: the key, unless it is revoked, and the mail it has queued. Again is a no-op."""
+    if key.hold is None and (not key.compromised or key.let_go_ms is not None):
+        return key
+    let_go_ms = by.at_ms if key.compromised and key.let_go_ms is None else key.let_go_ms
+    released = replace(key, hold=None, let_go_ms=let_go_ms)
+    tx.execute(update(api_key).where(api_key.c.id == key.id).values(_columns(released)))
+    _leave_word(tx, released, "key.release", ChangeKind.KEY_CHANGED, by, {"compromised": key.compromised})
+    return released
+
+
+def note_purge(tx: Connection, key: ApiKey, *, by: By) -> None:
+    """Write down that a key's queued mail is going to be dropped; the spool is another file."""
+    whose = key.account_id if key.subuser_id is None else key.subuser_id
+    audit.record(tx, by=by, action="key.purge", account_id=whose, subject=key.id)
+
+
 def revoke_all_of(tx: Connection, subuser: Account, *, by: By) -> int:
     """End every key of a subuser that goes; how many there were."""
     mine = select(api_key.c.id).where(api_key.c.subuser_id == subuser.id, api_key.c.revoked_ms.is_(None))
@@ -101,9 +175,8 @@ def no_such_key(key_id: str) -> Declined:
 def _add(
     tx: Connection, owner: Account, wish: Wish, text: Secret[bytes], *, imported: bool, by: By
 ) -> ApiKey | Declined:
-    name = wish.name.strip()
-    if not 1 <= len(name) <= NAME_MAX or not name.isprintable():
-        return Declined(Obstacle.KEY_MALFORMED, f"a key's name is 1 to {NAME_MAX} printable characters")
+    if (declined := _name_fault(wish.name)) is not None:
+        return declined
     given = wish.scopes if wish.scopes is None else scopes.check(wish.scopes, of_subuser=owner.subuser_id is not None)
     if isinstance(given, Declined):
         return given
@@ -115,7 +188,7 @@ def _add(
         id=key_id,
         account_id=owner.account_id,
         subuser_id=owner.subuser_id,
-        name=name,
+        name=wish.name.strip(),
         given=None if given is None else frozenset(given),
         policy=wish.policy,
         imported=imported,
@@ -124,13 +197,37 @@ def _add(
         compromised=False,
     )
     _insert(tx, made, digest_of(text.reveal()))
-    details: dict[str, audit.Detail] = {
-        "name": made.name,
-        "scopes": "full access" if made.given is None else sorted(made.given),
-        "policy": encode_policy(made.policy),
-    }
-    _leave_word(tx, made, "key.import" if imported else "key.create", ChangeKind.KEY_CREATED, by, details)
+    _leave_word(tx, made, "key.import" if imported else "key.create", ChangeKind.KEY_CREATED, by, _told(made))
     return made
+
+
+def _name_fault(name: str) -> Declined | None:
+    stripped = name.strip()
+    if 1 <= len(stripped) <= NAME_MAX and stripped.isprintable():
+        return None
+    return Declined(Obstacle.KEY_MALFORMED, f"a key's name is 1 to {NAME_MAX} printable characters")
+
+
+def _told(key: ApiKey) -> dict[str, audit.Detail]:
+    """What a key may do, for the audit log."""
+    return {
+        "name": key.name,
+        "scopes": "full access" if key.given is None else sorted(key.given),
+        "policy": encode_policy(key.policy),
+    }
+
+
+def _columns(key: ApiKey) -> dict[str, object]:
+    """What of a key can change, but for its revocation."""
+    return {
+        "name": key.name,
+        "scopes": None if key.given is None else msgspec.json.encode(sorted(key.given)).decode(),
+        "policy": encode_policy(key.policy),
+        "held_ms": None if key.hold is None else key.hold.since_ms,
+        "held_reason": None if key.hold is None else key.hold.reason.value,
+        "held_text": None if key.hold is None else key.hold.text,
+        "let_go_ms": key.let_go_ms,
+    }
 
 
 def _count(tx: Connection, owner: Account) -> int:
@@ -141,21 +238,17 @@ def _count(tx: Connection, owner: Account) -> int:
 
 
 def _insert(tx: Connection, made: ApiKey, digest: bytes) -> None:
-    tx.execute(
-        insert(api_key).values(
-            id=made.id,
-            account_id=made.account_id,
-            subuser_id=made.subuser_id,
-            name=made.name,
-            digest=digest,
-            scopes=None if made.given is None else msgspec.json.encode(sorted(made.given)).decode(),
-            policy=encode_policy(made.policy),
-            imported=made.imported,
-            created_ms=made.created_ms,
-            revoked_ms=None,
-            compromised=False,
-        )
-    )
+    fixed = {
+        "id": made.id,
+        "account_id": made.account_id,
+        "subuser_id": made.subuser_id,
+        "digest": digest,
+        "imported": made.imported,
+        "created_ms": made.created_ms,
+        "revoked_ms": None,
+        "compromised": False,
+    }
+    tx.execute(insert(api_key).values({**_columns(made), **fixed}))
 
 
 def _leave_word(  # noqa: PLR0917

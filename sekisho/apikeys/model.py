@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import enum
 import hashlib
 import re
 import secrets
@@ -24,6 +25,24 @@ _RANDOM_CHARACTERS: Final = 37
 _CHECKSUM_CHARACTERS: Final = 6
 
 
+class HoldReason(enum.StrEnum):
+    """Why a key is held."""
+
+    OPERATOR = "operator"  # somebody decided it
+    LEAK = "leak"  # its text was seen where it should not be
+    ANOMALY = "anomaly"  # it is used as it never was before
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A key that opens nothing until its owner releases it."""
+
+    since_ms: int
+    reason: HoldReason
+    text: str
+    """One sentence for the owner."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as an administrator sees it."""
@@ -39,6 +58,9 @@ class ApiKey:
     created_ms: int
     revoked_ms: int | None
     compromised: bool
+    hold: Hold | None = None
+    let_go_ms: int | None = None
+    """When the queued mail of a compromised key was let go."""
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -51,7 +73,7 @@ class ApiKey:
             return "compromised" if self.compromised else "revoked"
         if self.policy.expires_ms is not None and self.policy.expires_ms <= now_ms:
             return "expired"
-        return "active"
+        return "active" if self.hold is None else "held"
 
 
 def new_text() -> Secret[bytes]:

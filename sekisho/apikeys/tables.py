@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     Index,
@@ -21,10 +23,10 @@ from sqlalchemy import (
     select,
 )
 
-from sekisho.apikeys.model import ApiKey
+from sekisho.apikeys.model import ApiKey, Hold, HoldReason
 from sekisho.apikeys.policy_text import decode_policy
 from sekisho.db import control
-from sekisho.ids import KeyId
+from sekisho.ids import AccountId, KeyId
 
 api_key = Table(
     "api_key",
@@ -49,6 +51,14 @@ api_key = Table(
     Column("revoked_ms", BigInteger, nullable=True),
     # Revoked because somebody else may have it: queued mail of this key is held.
     Column("compromised", Boolean, nullable=False),
+    # NULL: not held. A held key opens nothing and its queued mail waits, until its owner releases it, revoked or not …
+    Column("held_ms", BigInteger, nullable=True),
+    # … for one of model.HoldReason …
+    Column("held_reason", String(20), nullable=True),
+    # … in a sentence for its owner.
+    Column("held_text", String(500), nullable=True),
+    # The queued mail of a compromised key was let go all the same.
+    Column("let_go_ms", BigInteger, nullable=True),
     # It opens nothing, and its use alarms.
     Column("canary", Boolean, server_default=false(), nullable=False),
 )
@@ -71,9 +81,37 @@ def list_keys(tx: Connection, *, account_id: int | None = None, subuser_id: int 
     return tuple(key_from_row(row) for row in tx.execute(query))
 
 
-def compromised_keys(tx: Connection) -> frozenset[KeyId]:
-    """List the keys whose queued mail must not leave."""
-    return frozenset(tx.execute(select(api_key.c.id).where(api_key.c.compromised)).scalars())
+def holding_keys(tx: Connection) -> frozenset[KeyId]:
+    """List the keys whose queued mail must not leave: held ones, and compromised ones that were not let go."""
+    holding = (api_key.c.compromised & api_key.c.let_go_ms.is_(None)) | api_key.c.held_ms.is_not(None)
+    return frozenset(tx.execute(select(api_key.c.id).where(holding)).scalars())
+
+
+def keys_of(tx: Connection, owner: Owner, *, limit: int) -> tuple[ApiKey, ...]:
+    """List an account's or subuser's own keys that were not revoked, newest first."""
+    query = select(api_key).where(_owned_by(owner), api_key.c.revoked_ms.is_(None))
+    query = query.order_by(api_key.c.created_ms.desc(), api_key.c.id).limit(limit)
+    return tuple(key_from_row(row) for row in tx.execute(query))
+
+
+def find_own_key(tx: Connection, owner: Owner, key_id: str) -> ApiKey | None:
+    """Find a key of exactly this account or subuser; somebody else's is not there."""
+    row = tx.execute(select(api_key).where(api_key.c.id == key_id, _owned_by(owner))).one_or_none()
+    return None if row is None else key_from_row(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose keys: an account's own, or those of one subuser of it."""
+
+    account_id: AccountId
+    subuser_id: AccountId | None
+
+
+def _owned_by(owner: Owner) -> ColumnElement[bool]:
+    column = api_key.c.subuser_id
+    mine = column.is_(None) if owner.subuser_id is None else column == owner.subuser_id
+    return (api_key.c.account_id == owner.account_id) & mine
 
 
 def key_from_row(row: Row[Any]) -> ApiKey:
@@ -89,4 +127,6 @@ def key_from_row(row: Row[Any]) -> ApiKey:
         created_ms=row.created_ms,
         revoked_ms=row.revoked_ms,
         compromised=row.compromised,
+        hold=None if row.held_ms is None else Hold(row.held_ms, HoldReason(row.held_reason), row.held_text),
+        let_go_ms=row.let_go_ms,
     )

@@ -20,7 +20,7 @@ from typing import Final
 from sqlalchemy import select
 
 from sekisho.accounts import credits_of, is_stopped
-from sekisho.apikeys.model import digest_of, key_id_of
+from sekisho.apikeys.model import ApiKey, digest_of, key_id_of
 from sekisho.apikeys.tables import api_key, key_from_row
 from sekisho.changes import Change, ChangeKind, newest_position
 from sekisho.db import Database, DatabaseUnavailable
@@ -206,7 +206,7 @@ class Verifier:
             credits_ = None if key.subuser_id is None else credits_of(tx, key.subuser_id)
             owners = allow_list(tx, key.account_id if key.subuser_id is None else key.subuser_id)
             position = newest_position(tx)
-        refused = _BAD_KEY if key.revoked_ms is not None else Refused(Reason.AUTH_DISABLED) if stopped else None
+        refused = _refusal_of(key, stopped=stopped)
         return _Pass(
             digest,
             Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy, credits_),
@@ -275,3 +275,12 @@ class Verifier:
         self._unknown.clear()
         for lookup in self._lookups.values():
             lookup.overtaken = True
+
+
+def _refusal_of(key: ApiKey, *, stopped: bool) -> Refused | None:
+    """Judge what a key's rows say, whoever comes with it from wherever."""
+    if key.revoked_ms is not None:
+        return _BAD_KEY
+    if stopped:
+        return Refused(Reason.AUTH_DISABLED)
+    return None if key.hold is None else Refused(Reason.AUTH_HELD)

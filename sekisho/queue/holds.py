@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from sekisho.accounts import stopped_senders
-from sekisho.apikeys.tables import compromised_keys
+from sekisho.apikeys.tables import holding_keys
 from sekisho.changes import Change, ChangeKind
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.ids import AccountId
@@ -81,8 +81,10 @@ class Holds:
 
     def _read(self) -> tuple[HeldSenders, frozenset[AccountId]]:
         with self._database.connect() as tx:
-            stopped, keys = stopped_senders(tx), compromised_keys(tx)
+            stopped, keys = stopped_senders(tx), holding_keys(tx)
         return HeldSenders(frozenset(stopped.disabled), frozenset(keys)), stopped.deleted
 
 
-_CONCERNED: Final = frozenset({ChangeKind.ACCOUNT_CHANGED, ChangeKind.KEY_REVOKED, ChangeKind.RESYNC})
+_CONCERNED: Final = frozenset(
+    {ChangeKind.ACCOUNT_CHANGED, ChangeKind.KEY_CHANGED, ChangeKind.KEY_REVOKED, ChangeKind.RESYNC}
+)

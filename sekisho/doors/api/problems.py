@@ -111,6 +111,7 @@ _REASONS: Final[dict[Reason, tuple[int, str | None]]] = {
     Reason.AUTH_BAD_USERNAME: (401, UNAUTHORIZED),
     Reason.AUTH_BAD_KEY: (401, BAD_GRANT),
     Reason.AUTH_DISABLED: (401, BAD_GRANT),
+    Reason.AUTH_HELD: (403, "access forbidden: this API key is held, its owner can release it"),
     Reason.AUTH_UNSCOPED: (403, FORBIDDEN),
     Reason.AUTH_ADDRESS: (403, FORBIDDEN),
     Reason.AUTH_ENDED: (401, BAD_GRANT),

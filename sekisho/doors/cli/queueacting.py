@@ -11,7 +11,7 @@ import typer
 from sqlalchemy import Connection
 
 from sekisho import accounts, audit
-from sekisho.apikeys.tables import compromised_keys
+from sekisho.apikeys.tables import holding_keys
 from sekisho.doors.cli.acting import by, the_account, the_key_id, the_owner, the_subuser
 from sekisho.doors.cli.common import CommandError, Site, now_ms
 from sekisho.events.record import encode
@@ -144,7 +144,7 @@ def open_spool(site: Site) -> Iterator[Operator]:
 def held_senders(site: Site) -> HeldSenders:
     """Whose mail waits because of what they are, not because of ``queue hold``."""
     with site.control.connect() as tx:
-        return HeldSenders(frozenset(accounts.stopped_senders(tx).disabled), frozenset(compromised_keys(tx)))
+        return HeldSenders(frozenset(accounts.stopped_senders(tx).disabled), frozenset(holding_keys(tx)))
 
 
 def names_of(site: Site, deliveries: tuple[QueuedDelivery, ...]) -> dict[AccountId, str]:

@@ -54,6 +54,8 @@ _TABLE: Final[dict[Reason, Reply]] = {
     Reason.AUTH_DISABLED: reply(
         535, "5.7.8", "Authentication failed: The provided authorization grant is invalid, expired, or revoked"
     ),
+    # Temporary: its owner may release it, and what waits with the client is not lost.
+    Reason.AUTH_HELD: reply(451, "4.7.1", "Authentication failed: this API key is held, its owner can release it"),
     Reason.AUTH_UNSCOPED: reply(550, "5.7.1", "Authenticated user is not authorized to send mail"),
     Reason.AUTH_ADDRESS: reply(451, "4.7.1", "Authentication failed: Could not authenticate"),
     Reason.AUTH_ENDED: EXPELLED,
@@ -83,6 +85,7 @@ _AFTER_LOGIN: Final[dict[Reason, Reply]] = {
     Reason.AUTH_UNAVAILABLE: reply(421, "4.7.0", "Credentials cannot be checked now, closing connection"),
     Reason.AUTH_BAD_KEY: EXPELLED,
     Reason.AUTH_DISABLED: EXPELLED,
+    Reason.AUTH_HELD: EXPELLED,
     Reason.AUTH_ADDRESS: EXPELLED,
 }
 

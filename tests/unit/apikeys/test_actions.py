@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sekisho.apikeys.actions import Wish, import_text, issue, revoke, revoke_all_of
 from sekisho.apikeys.model import KEYS_MAX, digest_of, is_our_making
-from sekisho.apikeys.tables import api_key, compromised_keys, find_key, list_keys
+from sekisho.apikeys.tables import api_key, holding_keys, find_key, list_keys
 from sekisho.audit import By, audit
 from sekisho.changes import ChangeKind
 from sekisho.db import Database
@@ -141,7 +141,7 @@ def test_a_second_revoke_is_a_no_op_with_the_same_answer(database: Database) -> 
         assert first.revoked_ms == NOW_MS
         assert revoke(tx, key_id, compromised=False, by=later) == first
         assert find_key(tx, key_id) == first
-        assert compromised_keys(tx) == frozenset()
+        assert holding_keys(tx) == frozenset()
     assert audited(database).count(("key.revoke", key_id)) == 1
     assert [change.kind for change in changes_in(database)].count(ChangeKind.KEY_REVOKED) == 1
 
@@ -155,7 +155,7 @@ def test_a_revoked_key_can_still_be_called_compromised_and_not_the_reverse(datab
         assert not isinstance(worse, Declined)
         assert (worse.revoked_ms, worse.compromised) == (NOW_MS, True)
         assert revoke(tx, key_id, compromised=False, by=later) == worse
-        assert compromised_keys(tx) == {key_id}
+        assert holding_keys(tx) == {key_id}
     assert [change.kind for change in changes_in(database)].count(ChangeKind.KEY_REVOKED) == 2
 
 
@@ -179,4 +179,4 @@ def test_all_keys_of_a_subuser_end_and_nobody_elses(database: Database) -> None:
         assert {key.id for key in list_keys(tx) if key.revoked_ms is None} == kept
         assert {key.id for key in list_keys(tx, subuser_id=shop.id)} == set(mine)
         assert len(list_keys(tx, account_id=acme.id)) == 5
-        assert compromised_keys(tx) == {mine[0]}
+        assert holding_keys(tx) == {mine[0]}

@@ -10,6 +10,7 @@ TEMPORARY = {
     Reason.AUTH_UNAVAILABLE,
     Reason.AUTH_ADDRESS,
     Reason.AUTH_ENDED,
+    Reason.AUTH_HELD,
     Reason.AUTH_THROTTLED,
     Reason.RECIPIENTS_TOO_MANY,
     Reason.RATE_EXCEEDED,
