@@ -20,16 +20,45 @@ KeyId = NewType("KeyId", str)
 DomainId = NewType("DomainId", int)
 
 MessageId = NewType("MessageId", bytes)
-"""16 bytes: 48-bit milliseconds, 16-bit node, 64 random bits. Sorts by time as bytes; the text form does not."""
+"""16 bytes: 48-bit milliseconds, 16-bit node, 54 random bits, 10 bits that number the messages of one request.
+
+Sorts by time as bytes; the text form does not."""
 
 _MESSAGE_ID_BYTES = 16
 _TEXT_LENGTH = 22
 
 
 def new_message_id(now_ms: int, node: int, chance: int) -> MessageId:
-    """Make the id of a message accepted at ``now_ms``; ``chance`` is 64 random bits."""
-    number = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | (node & 0xFFFF) << 64 | (chance & 0xFFFF_FFFF_FFFF_FFFF)
+    """Make the id of a message accepted at ``now_ms``; ``chance`` is 64 random bits, of which the lower 54 are used.
+
+    It is also the id of the request that hands in this message and perhaps others: see ``message_id_of``.
+    """
+    number = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | (node & 0xFFFF) << 64 | (chance << _PART_BITS & 0xFFFF_FFFF_FFFF_FFFF)
     return MessageId(number.to_bytes(_MESSAGE_ID_BYTES, "big"))
+
+
+_PART_BITS = 10
+PARTS_MAX = 1 << _PART_BITS
+"""Messages of one request. The vendor takes 1,000 personalizations, each of which is a message."""
+
+_PART_MASK = PARTS_MAX - 1
+
+
+def message_id_of(request: MessageId, part: int) -> MessageId:
+    """Make the id of one message of a request: the first, number 0, has the request's own."""
+    return MessageId((int.from_bytes(request, "big") | part & _PART_MASK).to_bytes(_MESSAGE_ID_BYTES, "big"))
+
+
+def request_of(message_id: MessageId) -> tuple[MessageId, int]:
+    """Tell a message's request and its number there: the request's id is what its client was given."""
+    number = int.from_bytes(message_id, "big")
+    return MessageId((number & ~_PART_MASK).to_bytes(_MESSAGE_ID_BYTES, "big")), number & _PART_MASK
+
+
+def last_meant(message_id: MessageId) -> MessageId:
+    """Give the last of the ids that somebody means who names this one: a request's means all of its messages."""
+    request, part = request_of(message_id)
+    return message_id if part else message_id_of(request, _PART_MASK)
 
 
 class Chance:

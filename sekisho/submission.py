@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -11,7 +12,7 @@ from typing import Protocol
 
 from sekisho.domains import SigningDomain
 from sekisho.identity import Identity
-from sekisho.ids import AccountId, Chance, MessageId, message_id_text, new_message_id
+from sekisho.ids import AccountId, Chance, MessageId, message_id_of, message_id_text, new_message_id
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock
 from sekisho.queue.model import BodyFile, Caps, Delivery, Message, NewMessage, Recipient
@@ -39,6 +40,8 @@ class Submission:
     """The finished ``Received:`` field of this door, CRLF at its end; prepended as it is."""
     eight_bit: bool
     """Some octet of header or body is over 127."""
+    told: Instructions | None = None
+    """What was said beside the header (the API); None: it stands in X-SMTPAPI, if anywhere. ``to`` is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,20 @@ class Accepted:
     """On disk: from here on every recipient ends in exactly one outcome."""
 
     message_id: MessageId
+    """Of the only message, or of the request that handed in several (``ids.message_id_of``)."""
 
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Why a request that hands in several messages was refused as a whole."""
+
+    refused: Refused
+    part: int | None = None
+    """The message it is about; None: all together."""
+
+
+_PARTS_AT_ONCE = 16
+"""Messages of one request that are judged in one turn of the loop."""
 
 RECEIVED_MAX = 100
 """Trace fields before we call it a loop: RFC 5321 §6.3 asks for at least 100."""
@@ -101,7 +117,7 @@ class Intake:
         A temporary body file is moved into the spool, or removed when the answer is no.
         """
         try:
-            new = await self._judge(submission)
+            new = await self._judge(submission, self._new_id())
             if not isinstance(new, Refused):
                 answer = await self._spool.append(new)
                 if not isinstance(answer, Refused):
@@ -113,25 +129,55 @@ class Intake:
         _discard(submission.body)
         return new
 
-    async def _judge(self, submission: Submission) -> NewMessage | Refused:
+    async def accept_together(
+        self, submissions: Sequence[Submission]
+    ) -> tuple[Accepted, tuple[Delivery, ...]] | NotTaken:
+        """Judge the messages of one request and commit all or none of them, counted at once against all caps.
+
+        They are of one identity, at most ``ids.PARTS_MAX``, and have one body between them. As ``accept`` otherwise.
+        """
+        request, news = self._new_id(), []
+        try:
+            for part, submission in enumerate(submissions):
+                new = await self._judge(submission, message_id_of(request, part))
+                if isinstance(new, Refused):
+                    _discard(submission.body)
+                    return NotTaken(new, part)
+                news.append(new)
+                if part % _PARTS_AT_ONCE == _PARTS_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+            answer = await self._spool.append(*news)
+            if isinstance(answer, Refused):
+                _discard(submissions[0].body)
+                return NotTaken(answer)
+        except BaseException:
+            _discard(submissions[0].body)
+            raise
+        return Accepted(request), answer
+
+    def _new_id(self) -> MessageId:
+        return new_message_id(self._clock.now_ms(), self._node, self._chance())
+
+    async def _judge(self, submission: Submission, message_id: MessageId) -> NewMessage | Refused:
         identity = submission.identity
         fields = headers.parse(submission.header)
         if isinstance(fields, headers.HeaderFault):
             name = fields.name.decode("ascii")
             return Refused(Reason.HEADER_MALFORMED, f"{name}: {fields.flaw.value}" if name else fields.flaw.value)
-        from_domain = _from_domain(fields)
-        if isinstance(from_domain, Refused):
-            return from_domain
+        sender = _sender(fields)
+        if isinstance(sender, Refused):
+            return sender
+        from_domain = sender.domain
         signing = await self._domains.lookup(identity.account_id, identity.subuser_id, from_domain)
-        if (refused := sending.may_use_from(identity, from_domain, signing)) is not None:
+        if (refused := sending.may_use_from(identity, sender, signing)) is not None:
             return refused
-        instructions = _instructions(fields)
+        instructions = _instructions(fields) if submission.told is None else submission.told
         if isinstance(instructions, Refused):
             return instructions
         recipients = self._recipients(submission, instructions)
         if isinstance(recipients, Refused):
             return recipients
-        return self._message(submission, fields, from_domain, instructions, recipients)
+        return self._message(submission, fields, from_domain, instructions, recipients, message_id=message_id)
 
     def _recipients(
         self, submission: Submission, instructions: Instructions | Malformed
@@ -156,10 +202,11 @@ class Intake:
         from_domain: str,
         instructions: Instructions | Malformed,
         recipients: tuple[Recipient, ...],
+        *,
+        message_id: MessageId,
     ) -> NewMessage:
         identity = submission.identity
         now_ms = self._clock.now_ms()
-        message_id = new_message_id(now_ms, self._node, self._chance())
         header, smtp_id = _outgoing_header(
             submission, fields, now_ms, f"{message_id_text(message_id)}@{self._hostname}"
         )
@@ -205,8 +252,8 @@ def caps_of(identity: Identity, now_ms: int) -> Caps | None:
     )
 
 
-def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:
-    """The domain of the one mailbox in the one From; trace and duplicates are judged in the same walk."""
+def _sender(fields: tuple[headers.Field, ...]) -> Mailbox | Refused:
+    """The one mailbox in the one From; trace and duplicates are judged in the same walk."""
     if (double := headers.find_duplicate(fields)) is not None:
         name = double.decode("ascii", "replace")
         if name == "from":
@@ -228,7 +275,7 @@ def _from_domain(fields: tuple[headers.Field, ...]) -> str | Refused:
     mailbox = parse_from(found.value)
     if mailbox is None:
         return Refused(Reason.FROM_MALFORMED, "the From header is not one plain mailbox")
-    return mailbox.domain
+    return mailbox
 
 
 def _instructions(fields: tuple[headers.Field, ...]) -> Instructions | Malformed | Refused:

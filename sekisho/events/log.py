@@ -13,6 +13,7 @@ from sekisho.db import Database
 from sekisho.events.model import Event, EventKind
 from sekisho.events.record import decode
 from sekisho.events.tables import BLOCKED, event, event_day, event_unreadable, mover_mark
+from sekisho.ids import MessageId, last_meant
 from sekisho.queue.model import BounceType
 
 __all__ = [
@@ -139,7 +140,8 @@ def _selected(query: _Query, selection: Selection) -> _Query:
     if selection.key_id is not None:
         query = query.where(event.c.key_id == selection.key_id)
     if selection.message_id is not None:
-        query = query.where(event.c.message_id == selection.message_id)
+        last = last_meant(MessageId(selection.message_id))
+        query = query.where(event.c.message_id.between(selection.message_id, last))
     if selection.kind is not None:
         query = query.where(event.c.kind == selection.kind.value)
     return query

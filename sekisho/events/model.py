@@ -7,7 +7,7 @@ import enum
 
 import msgspec
 
-from sekisho.ids import MessageId, message_id_text
+from sekisho.ids import MessageId, message_id_text, request_of
 
 
 class EventKind(enum.StrEnum):
@@ -67,5 +67,6 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def sg_message_id(self) -> str:
-        """``<X-Message-Id>.<...>.<recipient index>``: everything before the first dot is our message id."""
-        return f"{message_id_text(MessageId(self.message_id))}.sekisho.{self.recipient_index}"
+        """``<X-Message-Id>.<...>.<recipient index>``: everything before the first dot is the id of the request."""
+        request, part = request_of(MessageId(self.message_id))
+        return f"{message_id_text(request)}.sekisho-{part}.{self.recipient_index}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,14 +57,36 @@ def reading(body: BodyFile) -> Iterator[_Checked]:
         yield _Checked(body, file)
 
 
-def keep(temporary: Path, final: Path) -> None:
+def write(path: Path, body: bytes) -> BodyFile:
+    """Write a body that is known whole to a new temporary file. Blocks.
+
+    Raises:
+        OSError: it is not written, and nothing is left of it.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            view = memoryview(body)
+            while view:
+                view = view[file.write(view) :]
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return BodyFile(path, len(body), crc32(body))
+
+
+def keep(temporary: Path, final: Path, *others: Path) -> None:
     """Make a finished file durable and move it to its final name, durably. Blocks for the sync: not for the loop.
+
+    ``others`` are further names of the same file: each of several messages that share it removes its own.
 
     Raises:
         OSError: nothing was promised; the file is wherever it got to, and the sweep finds it.
     """
     sync_file(temporary)
     # Content before name: a name in bodies/ never stands for half a body.
+    for other in others:
+        other.hardlink_to(temporary)
     temporary.rename(final)
     sync_directory(final.parent)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sekisho.ids import MessageId
-from sekisho.queue.model import Delivery
+from sekisho.queue.model import Delivery, NewMessage
 
 
 class Read:
@@ -38,11 +38,13 @@ class Freshness:
         self._settling: set[int] = set()
         self._reads: list[Read] = []
 
-    def appending(self, message_id: MessageId) -> None:
-        self._appending.add(message_id)
+    def appending(self, news: Sequence[NewMessage]) -> None:
+        for new in news:
+            self._appending.add(new.message.id)
 
-    def appended(self, message_id: MessageId, deliveries: Sequence[Delivery]) -> None:
-        self._appending.discard(message_id)
+    def appended(self, news: Sequence[NewMessage], deliveries: Sequence[Delivery]) -> None:
+        for new in news:
+            self._appending.discard(new.message.id)
         if self._reads:
             self.changed([delivery.row for delivery in deliveries])
 

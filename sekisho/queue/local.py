@@ -31,6 +31,7 @@ from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.slots import NO_SLOT, Slots
 from sekisho.queue.spool import DestinationDue, Found, HeldSenders, HopState, Settlement, ShutHop, Wanted
 from sekisho.queue.transaction import Append, Claim, Note, Operation, SetAside, Settle
+from sekisho.queue.wake import Bell
 from sekisho.queue.watch import ChangeKind, SpoolChange, SpoolSuspectError, Watch
 from sekisho.queue.writer import Writer, WriterStoppedError
 from sekisho.refusal import Reason, Refused
@@ -110,18 +111,24 @@ class LocalSpool:
             ),
             on_error=self._reading_failed,
         )
+        self._bell = Bell(layout)
         self._files = ThreadPoolExecutor(4, thread_name_prefix="spool body")
         self._freshness = Freshness()
         self._claiming = False
+        self._claim_again = False
         self._setting_aside: set[int] = set()
         """Deliveries of damaged messages, until that is written down."""
 
     def start(self) -> None:
         self._writer.start()
         self._reader.start()
+        if self._slots is not None:
+            self._bell.listen(self._loop, self._claim)
 
     async def close(self) -> None:
         """Commit what was handed over, then let go of everything. Deliveries stay ours until then."""
+        if self._slots is not None:
+            self._bell.stop_listening(self._loop)
         await self._loop.run_in_executor(None, self._stop)
 
     def _stop(self) -> None:
@@ -129,6 +136,7 @@ class LocalSpool:
         self._reader.stop()
         self._files.shutdown()
         self._writer.stop()
+        self._bell.close()
         if self._slots is not None:
             self._slots.close()
         self._usage.close()
@@ -149,34 +157,34 @@ class LocalSpool:
 
     # Writing
 
-    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
-        """Make the message durable; see ``Spool.append``."""
-        message = new.message
-        _check(new, self._layout)
+    def append(self, *news: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+        """Make the messages durable; see ``Spool.append``."""
         events: list[bytes] = []
-        if new.dropped_reason:
-            outcome, at_ms = Dropped(new.dropped_reason), self._clock.now_ms()
-            for recipient in new.recipients:
-                delivery = Delivery(0, message, recipient, 0, message.accepted_ms)
-                events += self._encode(Settlement(delivery, outcome, at_ms))
+        for new in news:
+            _check(new, self._layout)
+            if new.dropped_reason:
+                outcome, at_ms = Dropped(new.dropped_reason), self._clock.now_ms()
+                for recipient in new.recipients:
+                    delivery = Delivery(0, new.message, recipient, 0, new.message.accepted_ms)
+                    events += self._encode(Settlement(delivery, outcome, at_ms))
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = self._loop.create_future()
-        operation = Append(new, encode_envelope(message), events, future)
-        self._freshness.appending(message.id)
-        if new.temporary_file is None:
+        operation = Append(news, tuple([encode_envelope(new.message) for new in news]), events, future)
+        self._freshness.appending(news)
+        temporary = news[0].temporary_file
+        if temporary is None:
             self._writer.put(operation)
         else:
-            self._files.submit(self._append_with_file, operation, new.temporary_file)
+            self._files.submit(self._append_with_file, operation, temporary)
         return future
 
     def _append_with_file(self, operation: Append, temporary: Path) -> None:
         """Put the body in place before the message joins a batch, so that a large one holds up nobody else."""
-        body = operation.new.message.body
-        assert isinstance(body, BodyFile)  # noqa: S101  # _check saw to it
+        paths = [new.message.body.path for new in operation.news if isinstance(new.message.body, BodyFile)]
         try:
-            if operation.new.dropped_reason:
+            if operation.news[0].dropped_reason:
                 temporary.unlink()
             else:
-                bodies.keep(temporary, body.path)
+                bodies.keep(temporary, *paths)
         except OSError as error:
             # Not suspect: this file is thrown away as a whole, and nothing was acknowledged on top of it.
             _log.error("spool.body_failed", error=str(error))
@@ -208,6 +216,8 @@ class LocalSpool:
             _log.debug("spool.answer_unheard")
 
     def _resolve(self, batch: Sequence[Operation]) -> None:
+        if self._slots is None and any(type(operation) is Append and operation.answer for operation in batch):
+            self._bell.ring()
         for operation in batch:
             match operation:
                 case Append(answer=answer, future=future):
@@ -229,12 +239,13 @@ class LocalSpool:
 
     def _appended(self, operation: Append, answer: tuple[Delivery, ...] | Refused | None, *, heard: bool) -> None:
         deliveries = () if answer is None or isinstance(answer, Refused) else answer
-        self._freshness.appended(operation.new.message.id, deliveries)
+        self._freshness.appended(operation.news, deliveries)
         if deliveries and not heard:
             # Whoever asked was cancelled while the commit ran: the deliveries are ours all the same.
             self._changed(_change(ChangeKind.ADDED, [(each.row, each.recipient.destination) for each in deliveries]))
-        elif operation.new.temporary_file is not None and not deliveries:
-            self._discard(operation.new.message.body)
+        elif operation.news[0].temporary_file is not None and not deliveries:
+            for new in operation.news:
+                self._discard(new.message.body)
 
     def _discard(self, body: bytes | BodyFile) -> None:
         if isinstance(body, BodyFile):
@@ -303,8 +314,11 @@ class LocalSpool:
             self._on_adopted()
 
     def _claim(self) -> None:
-        if self._slots is not None and not self._claiming:
-            self._claiming = True
+        if self._claiming:
+            # What was appended since is perhaps not in what the one under way takes.
+            self._claim_again = True
+        elif self._slots is not None:
+            self._claiming, self._claim_again = True, False
             with suppress(WriterStoppedError):
                 self._writer.put(Claim(self._slots.first, CLAIM_MAX))
 
@@ -312,7 +326,7 @@ class LocalSpool:
         self._claiming = False
         if rows:
             self._changed(_change(ChangeKind.ADDED, rows))
-        if len(rows) == limit:
+        if len(rows) == limit or self._claim_again:
             self._claim()
 
     def _reading_failed(self, error: Exception) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sekisho.ids import MessageId
+from sekisho.ids import MessageId, last_meant
 from sekisho.queue.model import Message
 from sekisho.queue.records import read_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
@@ -159,10 +159,11 @@ def deliveries(connection: sqlite3.Connection, selection: Selection, limit: int)
 
 
 def message(connection: sqlite3.Connection, message_id: MessageId) -> QueuedMessage | None:
-    """Show one message with all that is left of it; None when it is not in the queue."""
+    """Show one message with all that is left of it, and of its request; None when it is not in the queue."""
     found = connection.execute(
-        "SELECT envelope, length(header) + 2 + coalesce(body_size, length(body)) FROM message WHERE id = ?",
-        (message_id,),
+        "SELECT envelope, length(header) + 2 + coalesce(body_size, length(body)) FROM message"
+        " WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
+        (message_id, last_meant(message_id)),
     ).fetchone()
     if found is None:
         return None

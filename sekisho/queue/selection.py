@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sekisho.ids import MessageId, parse_message_id
+from sekisho.ids import MessageId, last_meant, parse_message_id
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.timeline import AHEAD
 
@@ -14,6 +14,7 @@ class Selection:
     """All conditions that are set must hold; none set means everything."""
 
     message_id: MessageId | None = None
+    """One message, or all messages of a request when it is a request's id and no recipient is given."""
     recipient: int | None = None
     """One recipient of that message, by index."""
     key: str | None = None
@@ -40,13 +41,15 @@ class Selection:
                 arguments.append(argument)
         if self.message_id is not None:
             # A message's deliveries are a range of row numbers (schema.py).
-            first = f"(SELECT m.row FROM message AS m WHERE m.id = ?) << {RECIPIENT_BITS}"
+            row = "(SELECT {}(m.row) FROM message AS m WHERE m.id BETWEEN ? AND ?)"
+            first, last = (f"({row.format(end)} << {RECIPIENT_BITS})" for end in ("min", "max"))
             if self.recipient is not None:
-                parts.append(f"delivery.row = ({first}) + ?")
-                arguments += [self.message_id, self.recipient]
+                parts.append(f"delivery.row = {first} + ?")
+                arguments += [self.message_id, self.message_id, self.recipient]
             else:
-                parts.append(f"delivery.row BETWEEN {first} AND ({first}) + {(1 << RECIPIENT_BITS) - 1}")
-                arguments += [self.message_id, self.message_id]
+                # The messages of a request stand side by side: they were appended in one step.
+                parts.append(f"delivery.row BETWEEN {first} AND {last} + {(1 << RECIPIENT_BITS) - 1}")
+                arguments += [self.message_id, last_meant(self.message_id)] * 2
         return " AND ".join(parts) or "1", tuple(arguments)
 
 

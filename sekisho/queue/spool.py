@@ -83,10 +83,11 @@ HopState = ShutHop | OpenHop
 class Spool(Protocol):
     """What the SMTP door and the scheduler ask of the queue's storage."""
 
-    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
-        """Make the message durable; the deliveries it created, or why not (caps, full disk).
+    def append(self, *news: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+        """Make the messages durable, all or none; the deliveries this created, or why not (caps, full disk).
 
-        An empty tuple means accepted with nothing queued (``dropped_reason``).
+        Several are of one request: of one identity, whose caps the first one names for all, and with one large body
+        between them if any. An empty tuple means accepted with nothing queued (``dropped_reason``).
         """
 
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:

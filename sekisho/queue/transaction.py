@@ -15,7 +15,7 @@ from typing import Final
 
 from sekisho.queue import caps
 from sekisho.queue.caps import Ledger
-from sekisho.queue.model import BodyFile, Deferred, Delivery, NewMessage
+from sekisho.queue.model import BodyFile, Deferred, Delivery, Message, NewMessage
 from sekisho.queue.multirow import Insert, WithRows
 from sekisho.queue.records import checksum
 from sekisho.queue.schema import RECIPIENT_BITS
@@ -56,19 +56,19 @@ _CLAIM: Final = (
 
 
 class Append:
-    """Store a message with its deliveries, or count it against its caps and refuse it."""
+    """Store messages with their deliveries, or count them against their caps and refuse them: all or none."""
 
-    __slots__ = ("answer", "envelope", "error", "events", "future", "new")
+    __slots__ = ("answer", "envelopes", "error", "events", "future", "news")
 
     def __init__(
         self,
-        new: NewMessage,
-        envelope: bytes,
+        news: tuple[NewMessage, ...],
+        envelopes: tuple[bytes, ...],
         events: Sequence[bytes],
         future: asyncio.Future[tuple[Delivery, ...] | Refused],
     ) -> None:
-        self.new = new
-        self.envelope = envelope
+        self.news = news
+        self.envelopes = envelopes
         self.events = events
         self.future = future
         self.answer: tuple[Delivery, ...] | Refused | None = None
@@ -284,54 +284,24 @@ def _append(
     deliveries: list[tuple[object, ...]] = []
     written = 0
     for operation in appends:
-        new = operation.new
-        if new.caps is not None:
+        # What is handed in together is of one identity, and counted at once.
+        counted = operation.news[0].caps
+        if counted is not None:
             if ledger is None:
                 ledger = Ledger(cursor, now_ms, wall_ms)
-            refused = ledger.admit(new.caps, len(new.recipients))
+            refused = ledger.admit(counted, sum([len(new.recipients) for new in operation.news]))
             if refused is not None:
                 operation.answer = refused
                 continue
-        if new.dropped_reason:
-            events += operation.events
-            operation.answer = ()
-            continue
-        message = new.message
-        row = numbers.take_message()
-        first = row << RECIPIENT_BITS
-        account, sender, key = message.account_id, message.sender_id, message.key_id
-        envelope, header, body, size_bytes = operation.envelope, message.header, message.body, message.size_bytes
-        if type(body) is bytes:
-            written_as = checksum(envelope, header, body)
-            messages.append((row, message.id, None, None, envelope, header, body, written_as, None))
-            written += len(header) + len(body)
-        else:
-            assert isinstance(body, BodyFile)  # noqa: S101  # the union has no third member
-            written_as = checksum(envelope, header, b"", body)
-            name, file_bytes = body.path.name, body.size_bytes
-            messages.append((row, message.id, name, file_bytes, envelope, header, b"", written_as, body.checksum))
-            written += len(header)
-        made = []
-        for recipient in new.recipients:
-            number = first + recipient.index
-            address = recipient.address
-            destination = address[address.rfind("@") + 1 :]
-            deliveries.append(
-                (
-                    number,
-                    owner,
-                    destination,
-                    now_ms,
-                    account,
-                    sender,
-                    key,
-                    now_ms,
-                    address,
-                    recipient.personal_to,
-                    size_bytes,
-                )
-            )
-            made.append(Delivery(number, message, recipient, 0, now_ms, accepted_ms=now_ms))
+        events += operation.events
+        made: list[Delivery] = []
+        for new, envelope in zip(operation.news, operation.envelopes, strict=True):
+            if not new.dropped_reason:
+                row = numbers.take_message()
+                message = _message_row(row, new.message, envelope)
+                messages.append(message)
+                written += len(message[5]) + len(message[6])
+                _add_deliveries(row, new, deliveries, made, owner=owner, now_ms=now_ms)
         operation.answer = tuple(made)
     if messages:
         INSERT_MESSAGE(cursor, messages)
@@ -339,6 +309,54 @@ def _append(
     if ledger is not None:
         ledger.write()
     return written + 256 * len(deliveries)
+
+
+_MessageRow = tuple[int, bytes, str | None, int | None, bytes, bytes, bytes, int, int | None]
+
+
+def _message_row(row: int, message: Message, envelope: bytes) -> _MessageRow:
+    """What INSERT_MESSAGE is given."""
+    header, body = message.header, message.body
+    if type(body) is bytes:
+        return row, message.id, None, None, envelope, header, body, checksum(envelope, header, body), None
+    assert isinstance(body, BodyFile)  # noqa: S101  # the union has no third member
+    written_as = checksum(envelope, header, b"", body)
+    return row, message.id, body.path.name, body.size_bytes, envelope, header, b"", written_as, body.checksum
+
+
+def _add_deliveries(
+    row: int,
+    new: NewMessage,
+    rows: list[tuple[object, ...]],
+    made: list[Delivery],
+    *,
+    owner: int,
+    now_ms: int,
+) -> None:
+    """Add what INSERT_DELIVERY is given, and the deliveries that it stands for."""
+    message = new.message
+    first = row << RECIPIENT_BITS
+    account, sender, key, size_bytes = message.account_id, message.sender_id, message.key_id, message.size_bytes
+    for recipient in new.recipients:
+        number = first + recipient.index
+        address = recipient.address
+        destination = address[address.rfind("@") + 1 :]
+        rows.append(
+            (
+                number,
+                owner,
+                destination,
+                now_ms,
+                account,
+                sender,
+                key,
+                now_ms,
+                address,
+                recipient.personal_to,
+                size_bytes,
+            )
+        )
+        made.append(Delivery(number, message, recipient, 0, now_ms, accepted_ms=now_ms))
 
 
 def _note(cursor: sqlite3.Cursor, state: HopState, now_ms: int) -> None:

@@ -257,7 +257,7 @@ class Writer:
             batch,
             _REFUSALS[Fault.FULL],
             "little room is left, and kept for the queue",
-            lambda operation: fits_within and operation.new.temporary_file is None,
+            lambda operation: fits_within and operation.news[0].temporary_file is None,
         )
 
     def _transact(self, batch: Sequence[Operation]) -> Sequence[Path]:

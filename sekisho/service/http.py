@@ -7,22 +7,31 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import h11
+import msgspec
+import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sekisho.doors.health import Application
+from sekisho.doors.health import Application, Message, Receive, Scope, Send
 from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
 from sekisho.service.worker import WorkerContext
+
+_log = structlog.get_logger()
 
 HEAD_MAX_BYTES: Final = 16_384
 """Request line and header fields; nginx gives 8 KiB to each of four, h11's own default is 16 KiB."""
 
 HEAD_TIMEOUT_S: Final = 10.0
 """Until the head has come whole, TLS aside; nginx gives 60 s, a browser sends it in one packet."""
+
+BODY_GRACE_S: Final = 30.0
+BODY_RATE_BYTES: Final = 32 * 1024
+"""A body has this long, and as much longer as its octets take at this rate: who is slower holds memory for nothing."""
 
 KEEP_ALIVE_S: Final = 5
 CONNECTIONS_MAX: Final = 1000
@@ -61,7 +70,7 @@ class HttpServer:
         self._https: Final = (
             HttpsContext(context.certificate, config.tls.minimum_version.value) if config.http.tls else None
         )
-        self._server: Final = _Server(_uvicorn_config(app, self._https, config.server.drain_s))
+        self._server: Final = _Server(_uvicorn_config(_guarded(app), self._https, config.server.drain_s))
 
     async def serve(self) -> None:
         """Accept from now on; returns once drained."""
@@ -101,7 +110,6 @@ def _uvicorn_config(app: Application, https: HttpsContext | None, drain_s: float
         server_header=False,
         # Whose X-Forwarded-For is believed is decided where it is used, by http.trusted_proxies.
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(drain_s * 0.7)),
         h11_max_incomplete_event_size=HEAD_MAX_BYTES,
@@ -136,23 +144,96 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._leaving.wait(), 1.0)
 
 
+def _error(status: int, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Make head and body of an error that no application of ours answers; the vendor's shape all the same."""
+    body = msgspec.json.encode({"errors": [{"message": message, "field": None, "help": None}]})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"5"))
+    return headers, body
+
+
+async def _answer(send: Send, status: int, message: str) -> None:
+    headers, body = _error(status, message)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _too_many(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await _answer(send, 503, "service unavailable: too many connections")
+
+
+def _guarded(app: Application) -> Application:
+    """Answer for an application that fails before it says anything; uvicorn would, in words of its own."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, note)
+        except Exception:
+            if has_begun:
+                raise
+            _log.exception("http.fault")
+            await _answer(send, 500, "internal server error")
+
+    return run
+
+
 class _Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with a whole-head deadline: without it a peer that sends nothing holds a place for ever."""
+    """uvicorn's HTTP/1.1 with deadlines for a whole head and a whole body, and errors in our words.
+
+    Without deadlines a peer that sends nothing, or an octet now and then, holds a place for ever.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _body_since_s = 0.0
+    _body_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            self.app = cast("Any", _too_many)
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete:
+            return
+        if self.conn.their_state is not h11.SEND_BODY:
             self._stop_waiting()
+            self._body_since_s = 0.0
+        elif not self._body_since_s:
+            self._body_since_s, self._body_bytes = self.loop.time(), 0
+            self._expect_body()
+        self._body_bytes += len(data)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._body_since_s = 0.0
         self._expect_head()
+
+    def send_400_response(self, _msg: str) -> None:
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            # In the middle of an answer there is no place for another.
+            self.transport.abort()
+            return
+        headers, body = _error(400, "bad request")
+        self.conn.send(h11.Response(status_code=400, headers=headers, reason=b"Bad Request"))
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (b"".join(lines), body))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -161,6 +242,15 @@ class _Protocol(H11Protocol):
     def _expect_head(self) -> None:
         self._stop_waiting()
         self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def _expect_body(self) -> None:
+        """Cut the peer off when it is too slow; looked at again when what came meanwhile has earned it more time."""
+        until_s = self._body_since_s + BODY_GRACE_S + self._body_bytes / BODY_RATE_BYTES
+        self._stop_waiting()
+        if self.loop.time() >= until_s:
+            self.transport.abort()
+        else:
+            self._deadline = self.loop.call_at(until_s, self._expect_body)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

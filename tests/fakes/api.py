@@ -15,14 +15,21 @@ from sekisho.apikeys.actions import Issued
 from sekisho.apikeys.verifier import Verifier
 from sekisho.changes import read
 from sekisho.db import Database
+from sekisho.domains import SenderDomains
 from sekisho.doors.api.admission import Admission
 from sekisho.doors.api.app import Parts, build
 from sekisho.doors.api.ratelimit import Paces
 from sekisho.doors.api.store import Store
+from sekisho.doors.api.v3.mail_body import BodyMemory
+from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.identity import IPNetwork
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.policy import sending
+from sekisho.queue.layout import Layout
+from sekisho.submission import Intake
 from tests.fakes.clock import FakeClock
-from tests.fakes.control import RELAY
+from tests.fakes.control import RELAY, SEALER
+from tests.fakes.spool import MemorySpool
 
 CLIENT: Final = "192.0.2.7"
 
@@ -49,6 +56,24 @@ class ApiDoor:
             feed_age_s=lambda: self.feed_age_s,
             on_attempt=self.activity.attempt,
         )
+        self.mails = MemorySpool(clock)
+        self.domains = SenderDomains(control, threads=threads, sealer=SEALER, relay=RELAY)
+        self.mailing = Mailing(
+            intake=Intake(
+                spool=self.mails,
+                domains=self.domains,
+                body_path=Layout(spool).body,
+                hostname="relay.example.net",
+                node=7,
+                clock=clock,
+                recipient=sending.may_mail,
+            ),
+            admits=lambda identity: self.verifier.admits(identity, clock.now_ms()),
+            memory=BodyMemory(),
+            threads=threads,
+            incoming=spool / "incoming",
+            hostname="relay.example.net",
+        )
         store = Store(control, threads)
         self.app = build(
             Parts(
@@ -64,6 +89,7 @@ class ApiDoor:
                 clock=clock,
                 relay=RELAY,
                 spool=spool,
+                mailing=self.mailing,
             )
         )
 
@@ -93,6 +119,7 @@ class ApiDoor:
             changes = read(tx, self._position)
         if changes:
             self.verifier.apply(changes)
+            self.domains.apply(changes)
             self._position = changes[-1].position
 
 

@@ -57,9 +57,9 @@ class MemorySpool:
             made.append(delivery)
         return tuple(made)
 
-    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+    def append(self, *news: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = asyncio.get_running_loop().create_future()
-        future.set_result(self.store(new.message, new.recipients))
+        future.set_result(tuple(each for new in news for each in self.store(new.message, new.recipients)))
         return future
 
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:

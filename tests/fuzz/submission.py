@@ -52,8 +52,8 @@ class _Spool:
     def __init__(self) -> None:
         self.taken: list[NewMessage] = []
 
-    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
-        self.taken.append(new)
+    def append(self, *news: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+        self.taken += news
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = asyncio.get_running_loop().create_future()
         future.set_result(())
         return future

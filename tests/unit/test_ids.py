@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.ids import MessageId, message_id_text, new_message_id, parse_message_id, random_text_id
+from sekisho.ids import (
+    PARTS_MAX,
+    MessageId,
+    last_meant,
+    message_id_of,
+    message_id_text,
+    new_message_id,
+    parse_message_id,
+    random_text_id,
+    request_of,
+)
 
 
 @given(st.binary(min_size=16, max_size=16).map(MessageId))
@@ -40,6 +50,17 @@ def test_ids_sort_by_time_and_carry_their_node() -> None:
 @given(st.integers(min_value=1_700_000_000_000, max_value=2**47 - 1))
 def test_no_message_id_of_the_next_millennia_starts_with_a_hyphen(now_ms: int) -> None:
     assert not message_id_text(new_message_id(now_ms, 0, 0)).startswith("-")
+
+
+@given(st.integers(min_value=0, max_value=2**64 - 1), st.integers(min_value=0, max_value=PARTS_MAX - 1))
+def test_the_messages_of_a_request_know_it_and_their_number(chance: int, part: int) -> None:
+    request = new_message_id(1_790_000_000_000, 7, chance)
+
+    one = message_id_of(request, part)
+
+    assert request_of(one) == (request, part)
+    assert request <= one <= last_meant(request)
+    assert last_meant(one) == (one if part else message_id_of(request, PARTS_MAX - 1))
 
 
 def test_random_ids_are_url_safe_and_never_look_like_options() -> None:

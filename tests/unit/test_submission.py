@@ -35,8 +35,8 @@ class RecordingSpool:
     answer: tuple[Delivery, ...] | Refused = ()
     appended: list[NewMessage] = field(default_factory=list)
 
-    def append(self, new: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
-        self.appended.append(new)
+    def append(self, *news: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
+        self.appended += news
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = asyncio.get_running_loop().create_future()
         future.set_result(self.answer)
         return future

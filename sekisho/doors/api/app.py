@@ -16,6 +16,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import (
     ClientException,
     HTTPException,
+    InternalServerException,
     MethodNotAllowedException,
     NotFoundException,
     SerializationException,
@@ -31,7 +32,8 @@ from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
-from sekisho.doors.api.v3 import access_settings, audit_log, scopes, subuser_stats, subusers, user
+from sekisho.doors.api.v3 import access_settings, audit_log, mail_send, scopes, subuser_stats, subusers, user
+from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.ports.clock import Clock
 
 _log = structlog.get_logger()
@@ -42,6 +44,7 @@ BODY_MAX_BYTES: Final = 1 << 20
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *access_settings.HANDLERS,
     *audit_log.HANDLERS,
+    *mail_send.HANDLERS,
     *scopes.HANDLERS,
     *subuser_stats.HANDLERS,
     *subusers.HANDLERS,
@@ -63,6 +66,7 @@ class Parts:
     relay: Relay
     spool: Path
     """The spool's directory."""
+    mailing: Mailing
 
 
 def build(parts: Parts) -> ASGIApp:
@@ -77,6 +81,7 @@ def build(parts: Parts) -> ASGIApp:
             "clock": Provide(lambda: parts.clock, sync_to_thread=False),
             "relay": Provide(lambda: parts.relay, sync_to_thread=False),
             "spool": Provide(lambda: parts.spool, sync_to_thread=False),
+            "mailing": Provide(lambda: parts.mailing, sync_to_thread=False),
         },
         # By status 500 too: it is what the framework makes of everything that is not an HTTPException.
         exception_handlers={Exception: _on_exception, HTTPException: _on_exception, Problem: _on_exception},
@@ -111,6 +116,9 @@ def _problem(request: ApiRequest, error: Exception) -> Problem:
             return error
         case DatabaseUnavailable():
             return unavailable()
+        case InternalServerException(detail="client disconnected prematurely"):
+            # Nobody hears it, and nothing is wrong here.
+            return plain(400)
         case ValidationException():
             cause = error.__cause__
             return unreadable(str(cause) if isinstance(cause, msgspec.ValidationError) else error.detail)

@@ -45,6 +45,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/v3/access_settings/whitelist/{rule_id}"): Route("access_settings.whitelist.read"),
     ("GET", "/v3/audit_log"): Route("access_settings.activity.read"),
     ("GET", "/v3/audit_log/export"): Route("access_settings.activity.read"),
+    ("POST", "/v3/mail/send"): Route("mail.send", Behalf.IGNORED, Pace.SEND),
     ("GET", "/v3/scopes"): Route(None),
     ("GET", "/v3/subusers"): Route("subusers.read", Behalf.REFUSED),
     ("POST", "/v3/subusers"): Route("subusers.create", Behalf.REFUSED),

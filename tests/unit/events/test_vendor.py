@@ -64,7 +64,7 @@ def test_processed_is_as_plain_as_the_vendors() -> None:
         "event": "processed",
         "send_at": 0,
         "sg_event_id": first.sg_event_id,
-        "sg_message_id": "AAAAAAAAAAAAAAAAAAAAAQ.sekisho.0",
+        "sg_message_id": "AAAAAAAAAAAAAAAAAAAAAA.sekisho-1.0",
         "smtp-id": "<1@example.test>",
         "timestamp": ACCEPTED_MS // 1000,
     }

@@ -23,8 +23,8 @@ from .support import NOW_MS, accepted, due, make, rows
         (queries._DUE + queries._NOT_HELD + queries._ORDER, (1, "d", 0, "[]", "[]")),
         ("SELECT min(owner) FROM delivery WHERE owner > ?", (0,)),
         ("SELECT 1 FROM delivery WHERE owner = 0 AND held = 0 LIMIT 1", ()),
-        (f"SELECT row FROM delivery WHERE {Selection(b'x').conditions()[0]}", (b"x", b"x")),  # type: ignore[arg-type]  # noqa: S608
-        (f"SELECT row FROM delivery WHERE {Selection(b'x', 1).conditions()[0]}", (b"x", 1)),  # type: ignore[arg-type]  # noqa: S608
+        (f"SELECT row FROM delivery WHERE {Selection(b'x').conditions()[0]}", Selection(b"x").conditions()[1]),  # type: ignore[arg-type]  # noqa: S608
+        (f"SELECT row FROM delivery WHERE {Selection(b'x', 1).conditions()[0]}", Selection(b"x", 1).conditions()[1]),  # type: ignore[arg-type]  # noqa: S608
     ],
 )
 async def test_what_is_asked_often_is_searched_by_index(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.doors.health import Health
+from sekisho.doors.health import Application, Health, Receive, Scope, Send
 from sekisho.secret import Secret
 from sekisho.service import http
 from sekisho.service.certificates import Certificate, load, make_self_signed
@@ -40,7 +40,9 @@ def certificate(folder: Path) -> Certificate:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, tls: bool = False) -> AsyncIterator[tuple[HttpServer, int]]:
+async def serving(
+    folder: Path, *, tls: bool = False, app: Application | None = None
+) -> AsyncIterator[tuple[HttpServer, int]]:
     listening = socket.create_server(("127.0.0.1", 0))
     context = WorkerContext(
         role=Role.WEB,
@@ -57,7 +59,7 @@ async def serving(folder: Path, *, tls: bool = False) -> AsyncIterator[tuple[Htt
         death=-1,
         log_format=LogFormat.JSON,
     )
-    server = HttpServer(context, Health(lambda: None))
+    server = HttpServer(context, app or Health(lambda: None))
     task = asyncio.create_task(server.serve())
     await server.accepting()
     try:
@@ -135,3 +137,45 @@ async def test_an_unusable_certificate_leaves_the_old_in_force(tmp_path: Path) -
         fault = server.apply(configured(tls=True), broken)
         assert fault is not None
         assert (await exchange(port, GET, trust)).startswith(b"HTTP/1.1 200")
+
+
+async def test_what_no_application_answers_has_the_vendors_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as (_, port):
+        garbage = await exchange(port, b"NONSENSE\r\n\r\n")
+        monkeypatch.setattr(http, "CONNECTIONS_MAX", 0)
+        crowded = await exchange(port, GET)
+    assert garbage.startswith(b"HTTP/1.1 400")
+    assert garbage.endswith(b'{"errors":[{"message":"bad request","field":null,"help":null}]}')
+    assert crowded.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 5" in crowded.lower()
+    assert b'{"errors":[{"message":"service unavailable' in crowded
+
+
+@pytest.mark.parametrize("drip", [b"", b"x"])
+async def test_a_body_that_comes_too_slowly_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drip: bytes
+) -> None:
+    monkeypatch.setattr(http, "BODY_GRACE_S", 0.05)
+
+    async def reads(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async with serving(tmp_path, app=reads) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 1000\r\n\r\n" + drip)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_application_that_fails_is_answered_for(tmp_path: Path) -> None:
+    async def fails(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise RuntimeError
+
+    async with serving(tmp_path, app=fails) as (_, port):
+        answer = await exchange(port, GET)
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert answer.endswith(b'{"errors":[{"message":"internal server error","field":null,"help":null}]}')

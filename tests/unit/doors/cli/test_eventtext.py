@@ -40,7 +40,7 @@ def test_a_document_has_the_vendors_fields_and_ours() -> None:
         "remote_ip": "192.0.2.1",
         "response": "250 2.0.0 Ok",
         "sg_event_id": event.sg_event_id,
-        "sg_message_id": "AAAAAAAAAAAAAAAAAAAAAQ.sekisho.0",
+        "sg_message_id": "AAAAAAAAAAAAAAAAAAAAAA.sekisho-1.0",
         "smtp-id": "<1@example.test>",
         "status": "",
         "subuser": "acme-shop",
