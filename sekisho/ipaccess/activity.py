@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
@@ -26,7 +26,7 @@ from sekisho.ids import AccountId, KeyId
 from sekisho.ipaccess.tables import access_activity
 
 KEPT: Final = 1000
-"""Rows per account and per subuser, the newest."""
+"""Rows per account and per subuser, the newest; no more of them are collected at a time either."""
 
 COLLECTED_MAX: Final = 10_000
 """Kinds of attempts waiting to be written, about 4 MB; what is new beyond them goes unrecorded."""
@@ -84,6 +84,8 @@ class Activity:
     method: Method
     now_ms: Callable[[], int]
     _seen: dict[Kind, Seen] = field(default_factory=dict, init=False)
+    _waiting: Counter[AccountId] = field(default_factory=Counter, init=False)
+    """Kinds per owner: one that comes from everywhere leaves room for the others."""
     _written: OrderedDict[Kind, int] = field(default_factory=OrderedDict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -114,7 +116,9 @@ class Activity:
         now_ms = self.now_ms()
         with self._lock:
             due = (kind for kind in self._seen if everything or self._is_due(kind, now_ms))
-            return {kind: self._seen.pop(kind) for kind in list(islice(due, BATCH_MAX))}
+            taken = {kind: self._seen.pop(kind) for kind in list(islice(due, BATCH_MAX))}
+            self._waiting -= Counter(kind.owner_id for kind in taken)
+        return taken
 
     def _is_due(self, kind: Kind, now_ms: int) -> bool:
         written_ms = self._written.get(kind)
@@ -133,8 +137,9 @@ class Activity:
         known = self._seen.get(kind)
         if known is not None:
             known.absorb(seen)
-        elif len(self._seen) < COLLECTED_MAX:
+        elif len(self._seen) < COLLECTED_MAX and self._waiting[kind.owner_id] < KEPT:
             self._seen[kind] = seen
+            self._waiting[kind.owner_id] += 1
 
 
 def write(tx: Connection, seen: Mapping[Kind, Seen]) -> None:

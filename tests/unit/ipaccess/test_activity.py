@@ -152,6 +152,19 @@ def test_memory_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
     assert scene.smtp.flush() == 1
 
 
+def test_one_owner_leaves_room_for_others(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "KEPT", 3)
+    monkeypatch.setattr(activity, "COLLECTED_MAX", 5)
+    with scene.database.begin() as tx:
+        other = an_account(tx, "other")
+    for _ in range(2):
+        for number in range(9):
+            scene.come(f"192.0.2.{number}")
+        scene.come(HOME, whose=other)
+        assert scene.smtp.flush(everything=True) == 4
+    assert len(scene.rows(other.id)) == 1
+
+
 def test_a_transaction_is_bounded_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activity, "BATCH_MAX", 2)
     begun = 0

@@ -226,6 +226,19 @@ async def test_a_wrong_key_is_told_so_from_wherever_it_comes(door: ApiDoor, acme
         assert (answer.status_code, answer.json()["errors"][0]["message"]) == (401, "authorization required")
 
 
+async def test_mail_send_says_it_in_the_words_recorded_of_it(door: ApiDoor, acme: Account) -> None:
+    with door.control.begin() as tx:
+        key = a_key(tx, acme)
+    lock(door, acme, "198.51.100.1")
+    answer = await door.ask("POST", "/v3/mail/send", key, json={})
+    assert answer.status_code == 401
+    assert answer.json() == {
+        "errors": [{"message": "The requestor's IP Address is not whitelisted", "field": None, "help": None}]
+    }
+    # Let in, it is the body that is wrong.
+    assert (await door.ask("POST", "/v3/mail/send", key, json={}, address="198.51.100.1")).status_code == 400
+
+
 async def test_the_list_of_the_account_and_that_of_the_key_must_both_agree(door: ApiDoor, acme: Account) -> None:
     with door.control.begin() as tx:
         bound = a_key(tx, acme, KeyPolicy(ips=(ip_network("198.51.100.0/24"),)), scopes=SCOPES)
