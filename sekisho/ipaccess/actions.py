@@ -183,8 +183,9 @@ def _read(entries: Sequence[str]) -> list[IPNetwork] | Declined:
 def _lock_out(after: Sequence[Rule], caller: IPAddress | None, *, confirmed: bool) -> Declined | None:
     if caller is None or confirmed or admits((rule.network for rule in after), caller):
         return None
-    text = f"this list would lock you out: it does not have {caller}, from which you are calling. Add that address too"
-    return Declined(Obstacle.ACCESS_EXCLUDES_CALLER, f'{text}, or repeat the request with "confirm": true')
+    text = f"this list would lock you out: {caller}, from which you are calling, is not on it. Keep or add that address"
+    confirm = 'or repeat the request with "confirm": true in its body, or with ?confirm=true'
+    return Declined(Obstacle.ACCESS_EXCLUDES_CALLER, f"{text}, {confirm}")
 
 
 def _new_rules(tx: Connection, networks: Sequence[IPNetwork], now_ms: int) -> tuple[Rule, ...]:
