@@ -5,8 +5,8 @@ key on purpose; those have other ways. So it undoes what programs do to mail, an
 length in whatever MIME part or none, quoted-printable but for letters that are escaped without need, encoded words of
 header fields. Archives and compressed files are not opened.
 
-Two passes of C over the content find almost nothing almost always: 12 µs for 10 KiB of text, 20 for base64. ``SG.`` looks in base64 like one of three runs,
-depending on where it begins in a group of three octets:
+Two passes of C over the content find almost nothing almost always: 12 µs for 10 KiB of text, 20 for base64. ``SG.``
+looks in base64 like one of three runs, depending on where it begins in a group of three octets:
 
     SG.   U0cu
     xSG.  .NHL

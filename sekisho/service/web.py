@@ -26,6 +26,9 @@ _log = structlog.get_logger()
 
 API_PATH: Final = "/v3"
 
+LEAKED_KEY_PATH: Final = "/leaked-key"
+"""Of the API too, but not the vendor's."""
+
 
 class Background(Protocol):
     """Work in a thread of its own beside the door, such as the event mover."""
@@ -65,7 +68,8 @@ def doors(api: Application, others: Application) -> Application:
     """Send each request to the application that its path belongs to."""
 
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        is_api = scope["type"] == "http" and (scope["path"] == API_PATH or scope["path"].startswith(f"{API_PATH}/"))
+        path = scope["path"] if scope["type"] == "http" else ""
+        is_api = path in {API_PATH, LEAKED_KEY_PATH} or path.startswith(f"{API_PATH}/")
         await (api if is_api else others)(scope, receive, send)
 
     return choose

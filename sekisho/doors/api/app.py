@@ -32,7 +32,17 @@ from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
-from sekisho.doors.api.v3 import access_settings, audit_log, mail_send, scopes, subuser_stats, subusers, user
+from sekisho.doors.api.v3 import (
+    access_settings,
+    audit_log,
+    leaked_key,
+    mail_send,
+    notices,
+    scopes,
+    subuser_stats,
+    subusers,
+    user,
+)
 from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.ports.clock import Clock
 
@@ -44,7 +54,9 @@ BODY_MAX_BYTES: Final = 1 << 20
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *access_settings.HANDLERS,
     *audit_log.HANDLERS,
+    *leaked_key.HANDLERS,
     *mail_send.HANDLERS,
+    *notices.HANDLERS,
     *scopes.HANDLERS,
     *subuser_stats.HANDLERS,
     *subusers.HANDLERS,

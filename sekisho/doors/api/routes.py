@@ -37,6 +37,7 @@ class Route:
 
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
+    ("POST", "/leaked-key"): Route(None, Behalf.IGNORED, Pace.PUBLIC, public=True),
     ("GET", "/v3/access_settings/activity"): Route("access_settings.activity.read"),
     ("DELETE", "/v3/access_settings/whitelist"): Route("access_settings.whitelist.delete"),
     ("GET", "/v3/access_settings/whitelist"): Route("access_settings.whitelist.read"),
@@ -46,6 +47,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/v3/audit_log"): Route("access_settings.activity.read"),
     ("GET", "/v3/audit_log/export"): Route("access_settings.activity.read"),
     ("POST", "/v3/mail/send"): Route("mail.send", Behalf.IGNORED, Pace.SEND),
+    ("GET", "/v3/notices"): Route("access_settings.activity.read"),
     ("GET", "/v3/scopes"): Route(None),
     ("GET", "/v3/subusers"): Route("subusers.read", Behalf.REFUSED),
     ("POST", "/v3/subusers"): Route("subusers.create", Behalf.REFUSED),
