@@ -11,7 +11,7 @@ PYTEST ?= $(BIN)/pytest -n $(JOBS) --dist worksteal
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 
-BENCHES := bench bench-connections bench-sizes bench-burst bench-memory bench-idle bench-deep bench-isolation
+BENCHES := bench bench-connections bench-sizes bench-burst bench-memory bench-idle bench-deep bench-isolation bench-api
 
 .PHONY: run install dev-install test test-slow fuzz lint format docs $(BENCHES) lock clean
 

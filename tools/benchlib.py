@@ -297,6 +297,8 @@ class Site:
         """``routes``: recipient domain to the port of its host; ``*`` is all others."""
         folder.mkdir(parents=True)
         self.folder = folder
+        self.ready: Document = {}
+        """What the server said when it was."""
         self.data = folder / "data"
         self.port = free_port()
         self.configuration = folder / "sekisho.toml"
@@ -328,10 +330,12 @@ class Site:
         log = (self.folder / "server.log").open("w")
         with log, subprocess.Popen(line, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment()) as process:
             try:
-                if process.stdout is None or not process.stdout.readline():
+                line_of_ready = "" if process.stdout is None else process.stdout.readline()
+                if not line_of_ready:
                     tell((self.folder / "server.log").read_text()[-2000:])
                     message = "the server did not start"
                     raise Unfit(message)
+                self.ready = json.loads(line_of_ready)
                 yield process.pid
             finally:
                 _end(process)

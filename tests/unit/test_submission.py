@@ -9,12 +9,13 @@ import pytest
 
 from sekisho.domains import SigningDomain
 from sekisho.identity import Identity, KeyPolicy, Rate
-from sekisho.ids import AccountId, DomainId, KeyId, message_id_text
+from sekisho.ids import AccountId, DomainId, KeyId, message_id_text, request_of
 from sekisho.queue.model import BodyFile, Delivery, NewMessage, Recipient
 from sekisho.queue.spool import DestinationDue, Found, HeldSenders, HopState, Settlement, ShutHop, Wanted
 from sekisho.refusal import Reason, Refused
-from sekisho.submission import INVALID_SMTPAPI, Accepted, Intake, Submission
+from sekisho.submission import INVALID_SMTPAPI, Accepted, Intake, NotTaken, Submission
 from sekisho.wire.mail.address import Mailbox
+from sekisho.wire.mail.smtpapi import Instructions
 
 NOW_MS = 1_790_000_000_000
 TRACE = b"Received: from client (unknown) by relay.test with ESMTPSA id 1; Mon, 21 Sep 2026 12:26:40 +0000\r\n"
@@ -268,3 +269,56 @@ async def test_a_message_id_that_would_fill_every_event_is_refused() -> None:
 
     assert isinstance(answer, Refused)
     assert answer.reason is Reason.HEADER_MALFORMED
+
+
+async def together(spool: RecordingSpool, *froms: str) -> tuple[Accepted, tuple[Delivery, ...]] | NotTaken:
+    intake = Intake(
+        spool=spool,
+        domains=Domains(),
+        body_path=lambda message_id: Path("bodies") / message_id_text(message_id),
+        hostname="relay.test",
+        node=5,
+        clock=Clock(),
+        recipient=no_example_org,
+    )
+    return await intake.accept_together(
+        [
+            Submission(
+                identity(),
+                sender,
+                ("bob@example.com",),
+                b"From: " + sender.encode() + b"\r\nX-SMTPAPI: {}\r\n",
+                b"Hello.\r\n",
+                TRACE,
+                eight_bit=False,
+                told=Instructions(categories=("news",)),
+            )
+            for sender in froms
+        ]
+    )
+
+
+async def test_the_messages_of_a_request_are_handed_over_together() -> None:
+    spool = RecordingSpool()
+
+    answer = await together(spool, *["ann@example.test"] * 20)
+
+    assert isinstance(answer, tuple)
+    assert [request_of(new.message.id) for new in spool.appended] == [(answer[0].message_id, n) for n in range(20)]
+    assert len({new.message.smtp_id for new in spool.appended}) == 20
+    assert {new.message.categories for new in spool.appended} == {("news",)}
+
+
+async def test_one_that_is_refused_refuses_them_all() -> None:
+    spool = RecordingSpool()
+
+    answer = await together(spool, "ann@example.test", "ann@elsewhere.test", "ann@example.test")
+
+    assert answer == NotTaken(Refused(Reason.FROM_UNVERIFIED, "elsewhere.test"), 1)
+    assert not spool.appended
+
+
+async def test_what_the_spool_refuses_is_about_all_of_them() -> None:
+    spool = RecordingSpool(Refused(Reason.DAILY_EXCEEDED))
+
+    assert await together(spool, "ann@example.test") == NotTaken(Refused(Reason.DAILY_EXCEEDED))

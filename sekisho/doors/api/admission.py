@@ -124,7 +124,7 @@ class Admission:
         connection.scope["state"]["headers"] = standing.headers
         if not standing.allowed:
             wait_s = max(1, standing.reset_s - now_ms // 1000)
-            raise plain(429, {**standing.headers, "Retry-After": str(wait_s)})
+            raise plain(429, {"Retry-After": str(wait_s)})
 
     async def _acted_for(self, connection: Connection, route: Route, identity: Identity) -> AccountId | None:
         name = connection.headers.get("on-behalf-of", "")

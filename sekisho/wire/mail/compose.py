@@ -80,7 +80,7 @@ _is_plain_name = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++(?: [A-Za-z0-9!#$%
 _is_simple_filename = re.compile(r"[A-Za-z0-9!#$&'()+,./:;=@\[\]^_`{}~ -]{1,60}").fullmatch
 _has_long_run = re.compile(rf"[^\t ]{{{_RUN_MAX}}}").search
 _has_control = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
-_has_raw_control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
+_PLAIN = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 _ASCII = bytes(range(128))
 
 
@@ -188,16 +188,16 @@ def _text(text: Text) -> Composed:
 
 def _transfer_encoded(raw: bytes) -> tuple[str, bytes]:
     """The plainest encoding that every hop leaves alone (RFC 2045 §6)."""
-    foreign = 0 if raw.isascii() else len(raw.translate(None, _ASCII))
-    if not foreign and not _has_raw_control(raw) and _lines_fit(raw):
+    if not raw.translate(None, _PLAIN) and _lines_fit(raw):
         return "7bit", raw
+    foreign = len(raw.translate(None, _ASCII))
     if foreign * 5 > len(raw):
         return "base64", _base64(raw)
     return "quoted-printable", binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").replace(b"\n", _CRLF)
 
 
 def _lines_fit(raw: bytes) -> bool:
-    return len(raw) <= LINE_LENGTH_MAX or all(len(line) <= LINE_LENGTH_MAX for line in raw.split(_CRLF))
+    return len(raw) <= LINE_LENGTH_MAX or max(map(len, raw.split(_CRLF))) <= LINE_LENGTH_MAX
 
 
 def _base64(raw: bytes) -> bytes:
