@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Protocol
 
+from sekisho.apikeys.model import ApiKey
 from sekisho.domains import SigningDomain
-from sekisho.identity import Identity
+from sekisho.identity import Identity, IPAddress
 from sekisho.ids import AccountId, Chance, MessageId, message_id_of, message_id_text, new_message_id
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock
@@ -42,6 +43,8 @@ class Submission:
     """Some octet of header or body is over 127."""
     told: Instructions | None = None
     """What was said beside the header (the API); None: it stands in X-SMTPAPI, if anywhere. ``to`` is empty."""
+    address: IPAddress | None = None
+    """The client's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,18 @@ class Domains(Protocol):
         """The domain valid for that sender; raises DatabaseUnavailable when that cannot be known now."""
 
 
+class Screen(Protocol):
+    """Looks for what must not leave: texts of API keys."""
+
+    async def keys_in(
+        self, header_blocks: Sequence[bytes], body: bytes | Path, said: Sequence[str]
+    ) -> tuple[ApiKey, ...]:
+        """Find the keys in force whose texts are in there; raises DatabaseUnavailable and OSError."""
+
+    async def tell(self, identity: Identity, message: str, keys: Sequence[ApiKey], *, at_ms: int) -> None:
+        """Tell owners of a message that is held for that."""
+
+
 class Intake:
     """Judges submissions and makes them durable; one per process."""
 
@@ -97,10 +112,12 @@ class Intake:
         node: int,
         clock: Clock,
         recipient: Callable[[Identity, Mailbox, int], Refused | None],
+        screen: Screen | None = None,
+        on_taken: Callable[[Submission, NewMessage], None] = lambda *_: None,
     ) -> None:
         """``recipient`` is the question every door asks per RCPT; X-SMTPAPI ``to`` must pass it as well.
 
-        ``body_path`` names the spool's place for a large body.
+        ``body_path`` names the spool's place for a large body. ``on_taken`` hears of every message that was stored.
         """
         self._spool = spool
         self._domains = domains
@@ -109,6 +126,8 @@ class Intake:
         self._node = node
         self._clock = clock
         self._recipient = recipient
+        self._screen = screen
+        self._on_taken = on_taken
         self._chance = Chance()
 
     async def accept(self, submission: Submission) -> tuple[Accepted, tuple[Delivery, ...]] | Refused:
@@ -119,7 +138,7 @@ class Intake:
         try:
             new = await self._judge(submission, self._new_id())
             if not isinstance(new, Refused):
-                answer = await self._spool.append(new)
+                answer = await self._store(new.message.id, (submission,), (new,))
                 if not isinstance(answer, Refused):
                     return Accepted(new.message.id), answer
                 new = answer
@@ -146,7 +165,7 @@ class Intake:
                 news.append(new)
                 if part % _PARTS_AT_ONCE == _PARTS_AT_ONCE - 1:
                     await asyncio.sleep(0)
-            answer = await self._spool.append(*news)
+            answer = await self._store(request, submissions, news)
             if isinstance(answer, Refused):
                 _discard(submissions[0].body)
                 return NotTaken(answer)
@@ -154,6 +173,34 @@ class Intake:
             _discard(submissions[0].body)
             raise
         return Accepted(request), answer
+
+    async def _store(
+        self, request: MessageId, submissions: Sequence[Submission], news: Sequence[NewMessage]
+    ) -> tuple[Delivery, ...] | Refused:
+        """Commit what was judged; held, and its owners told, when it carries the text of a key."""
+        # What is dropped goes nowhere anyway.
+        keys = () if news[0].dropped_reason else await self._keys_in(submissions)
+        answer = await self._spool.append(*([replace(new, is_held=True) for new in news] if keys else news))
+        if isinstance(answer, Refused):
+            return answer
+        for submission, new in zip(submissions, news, strict=True):
+            self._on_taken(submission, new)
+        if keys and self._screen is not None:
+            first = submissions[0]
+            await self._screen.tell(first.identity, message_id_text(request), keys, at_ms=self._clock.now_ms())
+        return answer
+
+    async def _keys_in(self, submissions: Sequence[Submission]) -> tuple[ApiKey, ...]:
+        if self._screen is None:
+            return ()
+        body = submissions[0].body
+        told = [one.told for one in submissions if one.told is not None]
+        said = [
+            text for one in told for text in (*one.categories, *(word for pair in one.unique_args for word in pair))
+        ]
+        return await self._screen.keys_in(
+            [one.header for one in submissions], body.path if isinstance(body, BodyFile) else body, said
+        )
 
     def _new_id(self) -> MessageId:
         return new_message_id(self._clock.now_ms(), self._node, self._chance())

@@ -243,7 +243,7 @@ class LocalSpool:
         if deliveries and not heard:
             # Whoever asked was cancelled while the commit ran: the deliveries are ours all the same.
             self._changed(_change(ChangeKind.ADDED, [(each.row, each.recipient.destination) for each in deliveries]))
-        elif operation.news[0].temporary_file is not None and not deliveries:
+        elif operation.news[0].temporary_file is not None and not deliveries and not _is_kept(operation, answer):
             for new in operation.news:
                 self._discard(new.message.body)
 
@@ -341,6 +341,11 @@ def _fresh(found: Found, read: Read) -> Found:
     """Leave out what is not this read's to give; others may stand behind it."""
     fresh = read.fresh(found.deliveries)
     return found if len(fresh) == len(found.deliveries) else replace(found, deliveries=fresh, has_more=True)
+
+
+def _is_kept(operation: Append, answer: tuple[Delivery, ...] | Refused | None) -> bool:
+    """Whether it is in the spool though nothing is due: held from the start."""
+    return operation.news[0].is_held and answer is not None and not isinstance(answer, Refused)
 
 
 def _check(new: NewMessage, layout: Layout) -> None:

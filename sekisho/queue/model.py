@@ -213,3 +213,5 @@ class NewMessage:
     """Set: every recipient is settled as Dropped(reason) in the append's transaction and nothing is queued."""
     temporary_file: Path | None = field(default=None)
     """Set with a BodyFile: the finished, not yet synced file to be moved to ``message.body.path`` before the commit."""
+    is_held: bool = False
+    """It is stored and not attempted until an operator releases it; so are all messages of one request."""

@@ -87,7 +87,7 @@ class Spool(Protocol):
         """Make the messages durable, all or none; the deliveries this created, or why not (caps, full disk).
 
         Several are of one request: of one identity, whose caps the first one names for all, and with one large body
-        between them if any. An empty tuple means accepted with nothing queued (``dropped_reason``).
+        between them if any. An empty tuple means accepted with nothing to attempt (``dropped_reason``, ``is_held``).
         """
 
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:

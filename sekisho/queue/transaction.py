@@ -28,7 +28,7 @@ INSERT_MESSAGE: Final = Insert(
 INSERT_DELIVERY: Final = Insert(
     "delivery",
     "row, owner, held, destination, due_ms, attempts, account, sender, key, accepted_ms, address, personal_to, size",
-    "?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?",
+    "?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?",
 )
 INSERT_EVENT: Final = Insert("outbox", "seq, event")
 SET_ASIDE: Final = 2
@@ -333,10 +333,11 @@ def _add_deliveries(
     owner: int,
     now_ms: int,
 ) -> None:
-    """Add what INSERT_DELIVERY is given, and the deliveries that it stands for."""
+    """Add what INSERT_DELIVERY is given, and the deliveries that it stands for, unless they are held."""
     message = new.message
     first = row << RECIPIENT_BITS
     account, sender, key, size_bytes = message.account_id, message.sender_id, message.key_id, message.size_bytes
+    held = 1 if new.is_held else 0
     for recipient in new.recipients:
         number = first + recipient.index
         address = recipient.address
@@ -345,6 +346,7 @@ def _add_deliveries(
             (
                 number,
                 owner,
+                held,
                 destination,
                 now_ms,
                 account,
@@ -356,7 +358,8 @@ def _add_deliveries(
                 size_bytes,
             )
         )
-        made.append(Delivery(number, message, recipient, 0, now_ms, accepted_ms=now_ms))
+        if not held:
+            made.append(Delivery(number, message, recipient, 0, now_ms, accepted_ms=now_ms))
 
 
 def _note(cursor: sqlite3.Cursor, state: HopState, now_ms: int) -> None:

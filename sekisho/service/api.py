@@ -24,13 +24,14 @@ from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.health import Application
 from sekisho.events.record import encode
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
 from sekisho.queue.local import LocalSpool
 from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
 from sekisho.service.ipaccess import activity_writer
-from sekisho.service.keyuse import noting, use_writer
+from sekisho.service.keyuse import SCREENING_THREADS, noting, taken, use_writer
 from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
 
@@ -52,6 +53,7 @@ class Api:
         self._logins: Final = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
         self._threads: Final = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
         self._bodies: Final = ThreadPoolExecutor(_BODY_THREADS, thread_name_prefix="body")
+        self._screening: Final = ThreadPoolExecutor(SCREENING_THREADS, thread_name_prefix="screening")
         self._follower: Final = Follower(control, self._apply)
         activity = Activity(control, Method.API, self._clock.now_ms)
         self._use: Final = KeyUse(control, self._clock.now_ms)
@@ -79,6 +81,8 @@ class Api:
                 node=self._spool.node,
                 clock=self._clock,
                 recipient=sending.may_mail,
+                screen=Screening(control, self._screening),
+                on_taken=partial(taken, self._use),
             ),
             admits=lambda identity: self._verifier.admits(identity, self._clock.now_ms()),
             memory=BodyMemory(),
@@ -124,6 +128,7 @@ class Api:
             await asyncio.to_thread(writer.stop)
         await asyncio.to_thread(self._follower.stop)
         self._bodies.shutdown()
+        self._screening.shutdown()
         await self._spool.close()
         self._logins.shutdown()
         self._threads.shutdown()

@@ -8,9 +8,14 @@ from typing import Final
 from sekisho.apikeys.use import KeyUse
 from sekisho.identity import Identity, IPAddress
 from sekisho.ipaccess.activity import Activity
+from sekisho.queue.model import NewMessage
 from sekisho.service.periodic import Periodic
+from sekisho.submission import Submission
 
 FLUSH_S: Final = 1.0
+
+SCREENING_THREADS: Final = 2
+"""Of their own: mail that may carry a key must not keep others from logging in."""
 
 
 def use_writer(use: KeyUse) -> Periodic:
@@ -26,3 +31,8 @@ def noting(activity: Activity, use: KeyUse) -> Callable[[Identity, IPAddress, bo
         use.used(identity, address, allowed)
 
     return note
+
+
+def taken(use: KeyUse, submission: Submission, new: NewMessage) -> None:
+    """Take note of mail that was accepted."""
+    use.sent(submission.identity, submission.address, new.message.from_domain, len(new.recipients))

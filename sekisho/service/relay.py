@@ -33,6 +33,7 @@ from sekisho.events.mover import Mover
 from sekisho.events.record import encode
 from sekisho.identity import Identity
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
 from sekisho.preparation.prepare import SigningPreparer
@@ -49,7 +50,7 @@ from sekisho.service.crowd import Crowd
 from sekisho.service.destinations import sites
 from sekisho.service.gate import SmtpGate
 from sekisho.service.ipaccess import activity_writer, roll_backs
-from sekisho.service.keyuse import noting, use_writer
+from sekisho.service.keyuse import SCREENING_THREADS, noting, taken, use_writer
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
 from sekisho.service.periodic import Periodic
@@ -118,6 +119,7 @@ class _Worker:
 
         # Facts: the control database behind caches that the change feed empties.
         self._threads = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
+        self._screening = ThreadPoolExecutor(SCREENING_THREADS, thread_name_prefix="screening")
         places = stores(config, directory)
         self._control = places.open_control()
         self._follower = Follower(self._control, self._apply)
@@ -179,6 +181,8 @@ class _Worker:
             node=self._spool.node,
             clock=clock,
             recipient=sending.may_mail,
+            screen=Screening(self._control, self._screening),
+            on_taken=partial(taken, self._use),
         )
         gate = SmtpGate(
             verifier=self._verifier,
@@ -238,6 +242,7 @@ class _Worker:
             await self._signers.close()
             await asyncio.to_thread(self._follower.stop)
             self._threads.shutdown()
+            self._screening.shutdown()
             self._control.close()
 
     async def start(self) -> None:

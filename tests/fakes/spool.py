@@ -59,7 +59,8 @@ class MemorySpool:
 
     def append(self, *news: NewMessage) -> asyncio.Future[tuple[Delivery, ...] | Refused]:
         future: asyncio.Future[tuple[Delivery, ...] | Refused] = asyncio.get_running_loop().create_future()
-        future.set_result(tuple(each for new in news for each in self.store(new.message, new.recipients)))
+        free = [new for new in news if not new.is_held]
+        future.set_result(tuple(each for new in free for each in self.store(new.message, new.recipients)))
         return future
 
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sekisho.apikeys.model import ApiKey
 from sekisho.domains import SigningDomain
 from sekisho.identity import Identity, KeyPolicy, Rate
 from sekisho.ids import AccountId, DomainId, KeyId, message_id_text, request_of
@@ -322,3 +324,99 @@ async def test_what_the_spool_refuses_is_about_all_of_them() -> None:
     spool = RecordingSpool(Refused(Reason.DAILY_EXCEEDED))
 
     assert await together(spool, "ann@example.test") == NotTaken(Refused(Reason.DAILY_EXCEEDED))
+
+
+@dataclass
+class Screen:
+    """Finds the same keys in everything."""
+
+    keys: tuple[ApiKey, ...] = ()
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    told: list[tuple[str, int]] = field(default_factory=list)
+
+    async def keys_in(
+        self, header_blocks: Sequence[bytes], body: bytes | Path, said: Sequence[str]
+    ) -> tuple[ApiKey, ...]:
+        self.asked.append((list(header_blocks), body, list(said)))
+        return self.keys
+
+    async def tell(self, identity: Identity, message: str, keys: Sequence[ApiKey], *, at_ms: int) -> None:
+        assert (identity.key_id, tuple(keys), at_ms) == ("k" * 22, self.keys, NOW_MS)
+        self.told.append((message, len(keys)))
+
+
+A_KEY = ApiKey(
+    id=KeyId("l" * 22),
+    account_id=AccountId(1),
+    subuser_id=None,
+    name="a",
+    given=None,
+    policy=KeyPolicy(),
+    imported=False,
+    created_ms=0,
+    revoked_ms=None,
+    compromised=False,
+)
+
+
+class Taken(list[tuple[Submission, NewMessage]]):
+    """What the intake said that it took."""
+
+
+def screened(screen: Screen, spool: RecordingSpool, taken: Taken) -> Intake:
+    return Intake(
+        spool=spool,
+        domains=Domains(),
+        body_path=lambda message_id: Path("bodies") / message_id_text(message_id),
+        hostname="relay.test",
+        node=5,
+        clock=Clock(),
+        recipient=no_example_org,
+        screen=screen,
+        on_taken=lambda submission, new: taken.append((submission, new)),
+    )
+
+
+def a_submission(header: bytes = HEADER, body: bytes | BodyFile = b"Hi.\r\n", **more: Any) -> Submission:
+    return Submission(
+        identity(), "ann@example.test", ("bob@example.com",), header, body, TRACE, eight_bit=False, **more
+    )
+
+
+@pytest.mark.parametrize("keys", [(), (A_KEY,)])
+async def test_what_carries_a_key_is_held_from_the_start_and_told_once_it_is_stored(keys: tuple[ApiKey, ...]) -> None:
+    screen, spool, taken = Screen(keys), RecordingSpool(), Taken()
+    answer = await screened(screen, spool, taken).accept(a_submission())
+    assert not isinstance(answer, Refused)
+    assert screen.asked == [([HEADER], b"Hi.\r\n", [])]
+    assert [new.is_held for new in spool.appended] == [bool(keys)]
+    assert screen.told == ([(message_id_text(answer[0].message_id), 1)] if keys else [])
+    assert [(one.recipients, new.message.id) for one, new in taken] == [(("bob@example.com",), answer[0].message_id)]
+
+
+async def test_a_request_is_held_as_a_whole_and_what_it_says_beside_is_looked_at(tmp_path: Path) -> None:
+    screen, spool, taken = Screen((A_KEY,)), RecordingSpool(), Taken()
+    told = Instructions((), ("a",), category_is_list=False, unique_args=(("b", "c"),))
+    file = BodyFile(tmp_path / "x", 3, 0)
+    parts = [a_submission(body=file, told=told), a_submission(b"X-A: 1\r\n" + HEADER, file, told=told)]
+    answer = await screened(screen, spool, taken).accept_together(parts)
+    assert not isinstance(answer, NotTaken)
+    assert screen.asked == [([HEADER, b"X-A: 1\r\n" + HEADER], file.path, ["a", "b", "c"] * 2)]
+    assert [new.is_held for new in spool.appended] == [True, True]
+    assert screen.told == [(message_id_text(answer[0].message_id), 1)]
+    assert len(taken) == 2
+
+
+async def test_of_what_is_not_taken_nobody_is_told() -> None:
+    screen, taken = Screen((A_KEY,)), Taken()
+    spool = RecordingSpool(Refused(Reason.DAILY_EXCEEDED))
+    assert isinstance(await screened(screen, spool, taken).accept(a_submission()), Refused)
+    assert (screen.told, list(taken)) == ([], [])
+
+
+async def test_what_is_dropped_goes_nowhere_and_is_not_looked_at() -> None:
+    screen, spool, taken = Screen((A_KEY,)), RecordingSpool(), Taken()
+    answer = await screened(screen, spool, taken).accept(a_submission(b"X-SMTPAPI: {\r\n" + HEADER))
+    assert not isinstance(answer, Refused)
+    assert screen.asked == []
+    assert not spool.appended[0].is_held

@@ -412,6 +412,7 @@ class Connection(asyncio.Protocol):
                         body,
                         self._trace(),
                         content.eight_bit,
+                        address=self.address,
                     )
                 )
         except Exception:

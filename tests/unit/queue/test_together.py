@@ -10,13 +10,15 @@ from sekisho.ids import KeyId, message_id_of
 from sekisho.queue import bodies
 from sekisho.queue.layout import Layout
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Caps, NewMessage
-from sekisho.queue.spool import Settlement
+from sekisho.queue.operator import Operator
+from sekisho.queue.selection import Selection
+from sekisho.queue.spool import HeldSenders, Settlement, Wanted
 from sekisho.queue.wake import Bell
 from sekisho.queue.watch import ChangeKind, SpoolChange
 from sekisho.refusal import Reason, Refused
 
 from .conftest import OpenSpool
-from .support import NOW_MS, accepted, make, rows
+from .support import NOW_MS, FakeClock, accepted, encode, make, rows
 
 KEY = KeyId("key-1")
 
@@ -119,3 +121,24 @@ async def test_where_there_can_be_no_bell_the_regular_look_is_all(tmp_path: Path
 
     bell.stop_listening(asyncio.get_running_loop())
     bell.close()
+
+
+async def test_what_is_held_from_the_start_waits_for_an_operator(
+    open_spool: OpenSpool, tmp_path: Path, clock: FakeClock
+) -> None:
+    spool = open_spool()
+    written = bodies.write(spool.incoming / "x", b"large\r\n" * 1000)
+    small, large = request("a@d.example")[0], make("b@e.example")
+    place = BodyFile(spool.body_path(large.message.id), written.size_bytes, written.checksum)
+    large = replace(large, message=replace(large.message, body=place), temporary_file=written.path)
+
+    for new in (small, large):
+        assert accepted(await spool.append(replace(new, is_held=True))) == ()
+    assert not await spool.destinations("", 10)
+    assert place.path.exists()
+
+    with Operator(tmp_path / "spool", clock=clock, encode=encode) as operator:
+        assert operator.release(Selection(message_id=large.message.id)) == 1
+    assert [each.destination for each in await spool.destinations("", 10)] == ["e.example"]
+    [found] = (await spool.due([Wanted("e.example", 10)], clock.now_ms(), 10, HeldSenders()))[0].deliveries
+    assert found.message.body == place

@@ -155,6 +155,7 @@ def _compose(mailing: Mailing, caller: Caller, asked: MailRequest) -> tuple[Subm
             trace=trace,
             eight_bit=False,
             told=Instructions((), asked.categories, asked.category_is_list, one.args),
+            address=caller.address,
         )
         for one, header in zip(asked.personalizations, headers, strict=True)
     )

@@ -1,0 +1,89 @@
+"""Mail that carries a key in force: found on the way in, so that it is held, and its owners are told.
+
+The key whose text was found keeps working when message and key are of one account: a program that mails its own
+settings is a mistake, to which stopping all mail of that account would be one more. A key of somebody else is another
+matter: whoever hands it in has it and should not, so that key is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from sekisho import notices
+from sekisho.apikeys.model import ApiKey
+from sekisho.audit import By
+from sekisho.db import Database, DatabaseUnavailable
+from sekisho.identity import Identity
+from sekisho.leaks.freezing import freeze, keys_in_force
+from sekisho.leaks.scan import candidates, candidates_in_file, candidates_in_header
+from sekisho.notices import Kind
+
+_log = structlog.get_logger(__name__)
+
+TEXTS_MAX: Final = 100
+"""Per request, which may have a thousand header blocks."""
+
+
+class Screening:
+    """Looks at submissions on their way in; one per process."""
+
+    def __init__(self, database: Database, threads: Executor) -> None:
+        """``threads`` read large bodies and control data: of their own, so that logging in never waits for them."""
+        self._database: Final = database
+        self._threads: Final = threads
+
+    async def keys_in(
+        self, header_blocks: Sequence[bytes], body: bytes | Path, said: Sequence[str]
+    ) -> tuple[ApiKey, ...]:
+        """Find the keys in force whose texts a request carries; ``said`` is what it says beside its messages.
+
+        Raises DatabaseUnavailable and OSError: what may carry a key and cannot be judged is not taken.
+        """
+        texts = dict.fromkeys(candidates(body) if isinstance(body, bytes) else await self._in_file(body))
+        for header in header_blocks:
+            texts.update(dict.fromkeys(candidates_in_header(header)))
+        if said:
+            texts.update(dict.fromkeys(candidates("\n".join(said).encode())))
+        return await self._in_force(list(texts)[:TEXTS_MAX]) if texts else ()
+
+    async def tell(self, identity: Identity, message: str, keys: Sequence[ApiKey], *, at_ms: int) -> None:
+        """Tell owners of a message that is held; ``message`` is its id."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._threads, self._tell, identity, message, keys, at_ms)
+        except DatabaseUnavailable as error:
+            # It is held all the same, and its promise was given.
+            _log.error("leak.not_told", message=message, error=str(error))
+
+    async def _in_file(self, body: Path) -> tuple[bytes, ...]:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, candidates_in_file, body)
+
+    async def _in_force(self, texts: Sequence[bytes]) -> tuple[ApiKey, ...]:
+        def read() -> tuple[ApiKey, ...]:
+            with self._database.connect() as tx:
+                return keys_in_force(tx, texts)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+
+    def _tell(self, identity: Identity, message: str, keys: Sequence[ApiKey], at_ms: int) -> None:
+        named = " and ".join(key.id for key in keys)
+        text = (
+            f"Message {message}, handed in with API key {identity.key_id}, is held: it carries the text of API key"
+            f" {named}, which is in force. Nothing of it was sent. If it must go out, replace that key and revoke it,"
+            f" then ask the operator to release the message (`sekisho queue release {message}`); else to drop it."
+        )
+        with self._database.begin() as tx:
+            notices.tell(tx, identity.sender_id, Kind.MESSAGE_HELD, message, text, at_ms=at_ms)
+            for key in keys:
+                if key.account_id != identity.account_id:
+                    # Not in whose name: that is the other's affair.
+                    stranger = By("system:screening", at_ms)
+                    freeze(tx, key, "in a message that another account handed in", by=stranger)
+                elif (owner_id := key.subuser_id or key.account_id) != identity.sender_id:
+                    notices.tell(tx, owner_id, Kind.MESSAGE_HELD, message, text, at_ms=at_ms)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from sekisho import notices
+from sekisho.accounts import Account
+from sekisho.apikeys.actions import Issued, revoke
+from sekisho.apikeys.model import new_text
+from sekisho.apikeys.tables import find_key
+from sekisho.db import Database, DatabaseUnavailable
+from sekisho.identity import Identity
+from sekisho.leaks.screening import Screening
+from tests.fakes.control import BY, NO_LIMITS, NOW_MS, a_key, a_subuser, an_account
+from tests.fakes.databases import out_of_reach
+
+HEADER = b"From: a@example.com\r\nSubject: settings\r\n"
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def screening(control: Database, threads: ThreadPoolExecutor) -> Screening:
+    return Screening(control, threads)
+
+
+def identity_of(key: Issued) -> Identity:
+    return Identity(key.key.account_id, key.key.subuser_id, key.key.id, frozenset(), NO_LIMITS)
+
+
+def told(control: Database, owner: Account) -> list[tuple[str, str]]:
+    with control.connect() as tx:
+        return [(one.kind, one.subject) for one in notices.listing(tx, owner.id, limit=9)]
+
+
+def is_held(control: Database, key: Issued) -> bool:
+    with control.connect() as tx:
+        found = find_key(tx, key.key.id)
+    assert found is not None
+    return found.hold is not None
+
+
+@pytest.mark.parametrize("place", ["header", "body", "base64", "file", "said"])
+async def test_a_key_in_force_is_found_wherever_it_stands(
+    control: Database, screening: Screening, tmp_path: Path, place: str
+) -> None:
+    with control.begin() as tx:
+        key = a_key(tx, an_account(tx))
+    text = key.text.reveal()
+    header, body, said = HEADER, b"Hello.\r\n", ["a", "b"]
+    path = tmp_path / "body"
+    match place:
+        case "header":
+            header += b"X-Key: " + text + b"\r\n"
+        case "body":
+            body += text
+        case "base64":
+            body += base64.encodebytes(b"12" + text).replace(b"\n", b"\r\n")
+        case "said":
+            said.append(text.decode())
+    path.write_bytes(b"a" * 300_000 + text)
+    found = await screening.keys_in([HEADER, header], path if place == "file" else body, said)
+    assert [one.id for one in found] == [key.key.id]
+
+
+async def test_texts_that_open_nothing_are_of_no_interest(control: Database, screening: Screening) -> None:
+    with control.begin() as tx:
+        key = a_key(tx, an_account(tx))
+        revoke(tx, key.key.id, compromised=False, by=BY)
+    assert await screening.keys_in([HEADER], b" ".join([new_text().reveal(), key.text.reveal()]), []) == ()
+
+
+async def test_nothing_is_read_for_mail_without_such_a_text(control: Database, screening: Screening) -> None:
+    with out_of_reach(control):
+        assert await screening.keys_in([HEADER], b"Hello.\r\n", []) == ()
+        with pytest.raises(DatabaseUnavailable):
+            await screening.keys_in([HEADER], new_text().reveal(), [])
+
+
+async def test_a_key_of_the_senders_own_account_works_on_and_its_owner_is_told(
+    control: Database, screening: Screening
+) -> None:
+    with control.begin() as tx:
+        acme = an_account(tx)
+        shop, other = a_subuser(tx, acme), a_subuser(tx, acme, "other")
+        mine, theirs = a_key(tx, shop), a_key(tx, other)
+    await screening.tell(identity_of(mine), "m1", [mine.key, theirs.key], at_ms=NOW_MS)
+    for owner in (shop, other):
+        assert told(control, owner) == [("message.held", "m1")]
+    assert not is_held(control, mine)
+    assert not is_held(control, theirs)
+    with control.connect() as tx:
+        text = tx.execute(sa.select(notices.notice.c.text)).scalars().first()
+    assert text is not None
+    assert theirs.key.id in text
+    assert theirs.text.reveal().decode() not in text
+
+
+async def test_a_strangers_key_is_held_and_the_two_learn_nothing_of_each_other(
+    control: Database, screening: Screening
+) -> None:
+    with control.begin() as tx:
+        acme, stranger = an_account(tx), an_account(tx, "stranger")
+        mine, theirs = a_key(tx, acme), a_key(tx, stranger)
+    await screening.tell(identity_of(mine), "m1", [theirs.key], at_ms=NOW_MS)
+    assert told(control, acme) == [("message.held", "m1")]
+    assert told(control, stranger) == [("key.held", theirs.key.id)]
+    assert is_held(control, theirs)
+    assert not is_held(control, mine)
+    with control.connect() as tx:
+        [notice] = notices.listing(tx, stranger.id, limit=9)
+        [mine_too] = notices.listing(tx, acme.id, limit=9)
+    assert "acme" not in notice.text
+    assert mine.key.id not in notice.text
+    assert "stranger" not in mine_too.text
+
+
+async def test_who_cannot_be_told_now_is_told_to_the_operator(control: Database, screening: Screening) -> None:
+    with control.begin() as tx:
+        key = a_key(tx, an_account(tx))
+    with out_of_reach(control), capture_logs() as logs:
+        await screening.tell(identity_of(key), "m1", [key.key], at_ms=NOW_MS)
+    assert [(line["event"], line["message"]) for line in logs] == [("leak.not_told", "m1")]
