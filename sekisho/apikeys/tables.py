@@ -23,9 +23,11 @@ from sqlalchemy import (
     select,
 )
 
+from sekisho.accounts import is_stopped
 from sekisho.apikeys.model import ApiKey, Hold, HoldReason
 from sekisho.apikeys.policy_text import decode_policy
 from sekisho.db import control
+from sekisho.identity import Identity
 from sekisho.ids import AccountId, KeyId
 
 api_key = Table(
@@ -98,6 +100,20 @@ def find_own_key(tx: Connection, owner: Owner, key_id: str) -> ApiKey | None:
     """Find a key of exactly this account or subuser; somebody else's is not there."""
     row = tx.execute(select(api_key).where(api_key.c.id == key_id, _owned_by(owner))).one_or_none()
     return None if row is None else key_from_row(row)
+
+
+def still_stands(tx: Connection, identity: Identity, now_ms: int) -> bool:
+    """Tell whether a key is all that it was when it was let in.
+
+    Asked inside the transaction of a change that would outlive the key: caches hear of its end a moment later.
+    """
+    key = find_key(tx, identity.key_id)
+    return (
+        key is not None
+        and key.state(now_ms) == "active"
+        and (key.scopes, key.policy) == (identity.scopes, identity.policy)
+        and not is_stopped(tx, key.account_id, key.subuser_id)
+    )
 
 
 @dataclass(frozen=True, slots=True)
