@@ -23,6 +23,7 @@ __all__ = [
     "UnwritableHeaderError",
     "address_field",
     "compose",
+    "given_field",
     "is_clean",
     "is_media_type",
     "text_field",
@@ -98,13 +99,23 @@ def is_media_type(text: str) -> bool:
 
 
 def text_field(name: bytes, text: str) -> bytes:
-    """Write an unstructured field (Subject, ``X-…``), in encoded words where it has to be.
+    """Write an unstructured field (Subject), in encoded words where it has to be.
 
     Raises UnwritableHeaderError: a bad name, or a control character in the text.
     """
     if not is_clean(text.replace("\t", " ")):
         raise UnwritableHeaderError(name, "a control character in the value")
     return headers.format_field(name, _encoded(text) if _needs_encoding(text) else text.encode("ascii"))
+
+
+def given_field(name: bytes, value: str) -> bytes:
+    """Write a field of the sender's own: ASCII as it is given (it may be an id, or encoded already), else encoded.
+
+    Raises UnwritableHeaderError as ``text_field`` does, and for a run that no fold brings under 998 octets.
+    """
+    if not value.isascii():
+        return text_field(name, value)
+    return headers.format_field(name, value.encode("ascii"))
 
 
 def address_field(name: bytes, people: Sequence[Named]) -> bytes:

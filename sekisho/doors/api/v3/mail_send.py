@@ -35,7 +35,7 @@ from sekisho.queue.faults import NO_ROOM
 from sekisho.queue.model import BodyFile
 from sekisho.refusal import Reason, Refused
 from sekisho.submission import Intake, NotTaken, Submission
-from sekisho.wire.mail.compose import UnwritableHeaderError, address_field, compose, text_field
+from sekisho.wire.mail.compose import UnwritableHeaderError, address_field, compose, given_field, text_field
 from sekisho.wire.mail.smtpapi import Instructions
 
 _log = structlog.get_logger()
@@ -135,7 +135,7 @@ def _admit_recipients(identity: Identity, asked: MailRequest) -> None:
 def _compose(mailing: Mailing, caller: Caller, asked: MailRequest) -> tuple[Submission, ...]:
     """Make the messages. Blocks when the body goes to a file, which is the last thing that can fail."""
     composed = compose(asked.texts, asked.attachments, secrets.token_hex(16))
-    headers = [_header(asked, number, one) + composed.fields for number, one in enumerate(asked.personalizations)]
+    headers = [header_of(asked, number, one) + composed.fields for number, one in enumerate(asked.personalizations)]
     if sum(map(len, headers)) > HEADERS_MAX_BYTES:
         raise plain(413)
     at = format_datetime(datetime.fromtimestamp(caller.now_ms // 1000, UTC))
@@ -161,7 +161,7 @@ def _compose(mailing: Mailing, caller: Caller, asked: MailRequest) -> tuple[Subm
     )
 
 
-def _header(asked: MailRequest, number: int, one: Personalization) -> bytes:
+def header_of(asked: MailRequest, number: int, one: Personalization) -> bytes:
     """Write what is said of one message; its MIME fields come behind."""
     fields = [address_field(b"From", [one.sender]), address_field(b"To", one.to)]
     if one.cc:
@@ -171,7 +171,7 @@ def _header(asked: MailRequest, number: int, one: Personalization) -> bytes:
     fields.append(text_field(b"Subject", one.subject))
     for name, value in one.headers:
         try:
-            fields.append(text_field(name.encode("ascii"), value))
+            fields.append(given_field(name.encode("ascii"), value))
         except UnwritableHeaderError:
             field = f"personalizations.{number}.headers.{name[:100]}"
             raise problem(400, mail_texts.HEADER_LONG, field) from None

@@ -23,6 +23,7 @@ from sekisho.wire.mail.compose import (
     UnwritableHeaderError,
     address_field,
     compose,
+    given_field,
     is_clean,
     is_media_type,
     text_field,
@@ -146,6 +147,25 @@ def test_a_subject_comes_back(text: str) -> None:
     assert len(fields) == 1
     assert field.isascii()
     assert read(compose([PLAIN], [], TOKEN), field)["subject"].strip(" ") == text.strip(" ")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("<1@example.test>", b"X-A: <1@example.test>\r\n"),
+        ("=?utf-8?q?=C3=A4?=", b"X-A: =?utf-8?q?=C3=A4?=\r\n"),
+        ("i" * 900, b"X-A: " + b"i" * 900 + b"\r\n"),
+        ("ä", b"X-A: =?utf-8?b?w6Q=?=\r\n"),
+    ],
+)
+def test_a_field_of_the_senders_own_stays_as_it_is(value: str, written: bytes) -> None:
+    assert given_field(b"X-A", value) == written
+
+
+@pytest.mark.parametrize("value", ["a\r\nBcc: x@y.example", "ä\nb", "i" * 1000])
+def test_a_field_of_the_senders_own_that_cannot_stand(value: str) -> None:
+    with pytest.raises(UnwritableHeaderError):
+        given_field(b"X-A", value)
 
 
 @given(clean)

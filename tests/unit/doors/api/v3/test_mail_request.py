@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.doors.api.v3.mail_request import read
+from sekisho.doors.api.v3.mail_send import header_of
+from sekisho.wire.mail.headers import parse
 
 NOW_S = 1_795_500_000
 MAIL: dict[str, Any] = {
@@ -415,3 +417,27 @@ def test_of_many_errors_a_hundred_are_named() -> None:
 
     assert len(found) == 101
     assert found[-1] == (None, "There are more errors than these.")
+
+
+@given(
+    subject=st.text(min_size=1),
+    name=st.text(),
+    headers=st.dictionaries(st.text(min_size=1, max_size=12), st.text(max_size=30), max_size=3),
+)
+def test_what_is_taken_becomes_exactly_the_fields_it_names(subject: str, name: str, headers: dict[str, str]) -> None:
+    mail = to(subject=subject, cc=[{"email": "c@there.example", "name": name}], headers={"X-One": "1"} | headers)
+
+    found = read(mail, NOW_S)
+    if isinstance(found, tuple):
+        return
+    block = header_of(found, 0, found.personalizations[0])
+
+    fields = parse(block)
+    assert isinstance(fields, tuple)
+    assert [field.name for field in fields] == [
+        b"from",
+        b"to",
+        b"cc",
+        b"subject",
+        *(name.lower().encode() for name, _ in found.personalizations[0].headers),
+    ]
