@@ -27,6 +27,8 @@ class KeyPolicy:
     ips: tuple[IPNetwork, ...] = ()
     from_domains: frozenset[str] = frozenset()
     """Lower-case A-label domains that From may use; exact match."""
+    from_addresses: frozenset[str] = frozenset()
+    """``local@domain`` (domain a lower-case A-label, local part as it is written) that From may be."""
     rate: Rate | None = None
     daily: int | None = None
     """Recipients in one UTC day."""

@@ -75,6 +75,7 @@ class Obstacle(enum.StrEnum):
     KEY_TAKEN = "key.taken"  # an imported id is in use
     KEYS_TOO_MANY = "key.too_many"
     SCOPE_UNKNOWN = "scope.unknown"
+    POLICY_UNASSIGNABLE = "policy.unassignable"  # looser than that of the key which grants it
     SCOPE_UNASSIGNABLE = "scope.unassignable"  # exists, and this key may not have it
 
     ACCESS_RULE_UNKNOWN = "access_rule.unknown"  # also: somebody else's

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from sekisho import audit, changes
 from sekisho.accounts import Account
-from sekisho.apikeys import scopes
+from sekisho.apikeys import scopes, use
 from sekisho.apikeys.model import (
     KEYS_MAX,
     NAME_MAX,
@@ -46,6 +46,8 @@ class Wish:
     policy: KeyPolicy
     scopes: Collection[str] | None = None
     """None = full access."""
+    canary: bool = False
+    """It opens nothing, and its use alarms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ def release(tx: Connection, key: ApiKey, *, by: By) -> ApiKey:
     let_go_ms = by.at_ms if key.compromised and key.let_go_ms is None else key.let_go_ms
     released = replace(key, hold=None, let_go_ms=let_go_ms)
     tx.execute(update(api_key).where(api_key.c.id == key.id).values(_columns(released)))
+    use.trust(tx, key.id, at_ms=by.at_ms)
     _leave_word(tx, released, "key.release", ChangeKind.KEY_CHANGED, by, {"compromised": key.compromised})
     return released
 
@@ -195,6 +198,7 @@ def _add(
         created_ms=by.at_ms,
         revoked_ms=None,
         compromised=False,
+        canary=wish.canary,
     )
     _insert(tx, made, digest_of(text.reveal()))
     _leave_word(tx, made, "key.import" if imported else "key.create", ChangeKind.KEY_CREATED, by, _told(made))
@@ -210,11 +214,12 @@ def _name_fault(name: str) -> Declined | None:
 
 def _told(key: ApiKey) -> dict[str, audit.Detail]:
     """What a key may do, for the audit log."""
-    return {
+    told: dict[str, audit.Detail] = {
         "name": key.name,
         "scopes": "full access" if key.given is None else sorted(key.given),
         "policy": encode_policy(key.policy),
     }
+    return {**told, "canary": True} if key.canary else told
 
 
 def _columns(key: ApiKey) -> dict[str, object]:
@@ -247,6 +252,7 @@ def _insert(tx: Connection, made: ApiKey, digest: bytes) -> None:
         "created_ms": made.created_ms,
         "revoked_ms": None,
         "compromised": False,
+        "canary": made.canary,
     }
     tx.execute(insert(api_key).values({**_columns(made), **fixed}))
 

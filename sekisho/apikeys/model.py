@@ -61,6 +61,8 @@ class ApiKey:
     hold: Hold | None = None
     let_go_ms: int | None = None
     """When the queued mail of a compromised key was let go."""
+    canary: bool = False
+    """It opens nothing, and its use alarms: put where only a thief looks."""
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -73,6 +75,8 @@ class ApiKey:
             return "compromised" if self.compromised else "revoked"
         if self.policy.expires_ms is not None and self.policy.expires_ms <= now_ms:
             return "expired"
+        if self.canary:
+            return "canary"
         return "active" if self.hold is None else "held"
 
 

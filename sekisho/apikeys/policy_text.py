@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
@@ -12,11 +13,11 @@ import msgspec
 
 from sekisho.identity import IPNetwork, KeyPolicy, Rate
 from sekisho.ports.dns import ascii_name
-from sekisho.refusal import Declined, Obstacle
+from sekisho.wire.mail.address import parse_path
 
 _NUMBER_MAX: Final = 1_000_000_000
 _LIST_MAX: Final = 1000
-"""Entries of --ip and of --from-domain: the vendor's bound for address lists."""
+"""Entries of each list: the vendor's bound for address lists."""
 
 _RATE: Final = re.compile(r"([0-9]{1,10})/([sm])")
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -30,38 +31,53 @@ _LAST_MS: Final = 253_402_300_799_000
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyFlaw:
+    """What cannot be a limit."""
+
+    field: str
+    """Of KeyPolicy, as the API spells it: ``ips``, …, ``expires_at``."""
+    text: str
+    """What is wrong with it and what it wants, to stand behind its name."""
+
+
 def read_policy(
     *,
     ips: Sequence[str] = (),
     from_domains: Sequence[str] = (),
+    from_addresses: Sequence[str] = (),
     rate: str | None = None,
     daily: int | None = None,
     max_recipients: int | None = None,
     expires: str | None = None,
     now_ms: int,
-) -> KeyPolicy | Declined:
-    """Read what the options of ``key create`` say; the first that cannot be understood is named with what it wants."""
+) -> KeyPolicy | PolicyFlaw:
+    """Read limits as people write them; the first that cannot be understood is named with what it wants."""
     try:
         return KeyPolicy(
-            ips=tuple(dict.fromkeys(_network(text) for text in _bounded(ips, "--ip"))),
-            from_domains=frozenset(_domain(text) for text in _bounded(from_domains, "--from-domain")),
+            ips=tuple(dict.fromkeys(_network(text) for text in _bounded(ips, "ips"))),
+            from_domains=frozenset(_domain(text) for text in _bounded(from_domains, "from_domains")),
+            from_addresses=frozenset(_address(text) for text in _bounded(from_addresses, "from_addresses")),
             rate=None if rate is None else _rate(rate),
-            daily=None if daily is None else _count(daily, "--daily"),
-            max_recipients=None if max_recipients is None else _count(max_recipients, "--max-recipients"),
+            daily=None if daily is None else _count(daily, "daily"),
+            max_recipients=None if max_recipients is None else _count(max_recipients, "max_recipients"),
             expires_ms=None if expires is None else _moment(expires, now_ms),
         )
     except _Unreadable as fault:
-        return Declined(Obstacle.KEY_MALFORMED, str(fault))
+        return fault.flaw
 
 
 class _Unreadable(Exception):
-    """An option's value is not one; the text is for the person who wrote it."""
+    """A limit's value is not one."""
+
+    def __init__(self, flaw: PolicyFlaw) -> None:
+        super().__init__(flaw.text)
+        self.flaw: Final = flaw
 
 
-def _bounded(texts: Sequence[str], option: str) -> Sequence[str]:
+def _bounded(texts: Sequence[str], field: str) -> Sequence[str]:
     if len(texts) > _LIST_MAX:
-        message = f"{option} may be given {_LIST_MAX} times at most"
-        raise _Unreadable(message)
+        raise _Unreadable(PolicyFlaw(field, f"may be given {_LIST_MAX} times at most"))
     return texts
 
 
@@ -70,8 +86,8 @@ def _network(text: str) -> IPNetwork:
         # Host bits are tolerated, as the vendor's lists do: 192.168.100.14/24 means the /24.
         network = ip_network(text, strict=False)
     except ValueError:
-        message = f"--ip {text!r} is neither an address nor a network such as 192.0.2.0/24 or 2001:db8::/32"
-        raise _Unreadable(message) from None
+        message = f"{text!r} is neither an address nor a network such as 192.0.2.0/24 or 2001:db8::/32"
+        raise _Unreadable(PolicyFlaw("ips", message)) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         low = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
@@ -81,23 +97,29 @@ def _network(text: str) -> IPNetwork:
 def _domain(text: str) -> str:
     name = ascii_name(text)
     if name is None:
-        message = f"--from-domain {text!r} is not a domain name such as example.com"
-        raise _Unreadable(message)
+        raise _Unreadable(PolicyFlaw("from_domains", f"{text!r} is not a domain name such as example.com"))
     return name
+
+
+def _address(text: str) -> str:
+    mailbox = parse_path(text)
+    if mailbox is None or mailbox.domain.startswith("["):
+        raise _Unreadable(PolicyFlaw("from_addresses", f"{text!r} is not an e-mail address such as news@example.com"))
+    return str(mailbox)
 
 
 def _rate(text: str) -> Rate:
     found = _RATE.fullmatch(text)
     if found is None:
-        message = f"--rate {text!r} is not one: 10/s and 600/m are (recipients per second or minute)"
-        raise _Unreadable(message)
-    return Rate(_count(int(found[1]), "--rate"), _UNIT_S[found[2]])
+        raise _Unreadable(
+            PolicyFlaw("rate", f"{text!r} is not one: 10/s and 600/m are (recipients per second or minute)")
+        )
+    return Rate(_count(int(found[1]), "rate"), _UNIT_S[found[2]])
 
 
-def _count(number: int, option: str) -> int:
+def _count(number: int, field: str) -> int:
     if not 1 <= number <= _NUMBER_MAX:
-        message = f"{option} wants a number from 1 to {_NUMBER_MAX}"
-        raise _Unreadable(message)
+        raise _Unreadable(PolicyFlaw(field, f"wants a number from 1 to {_NUMBER_MAX}"))
     return number
 
 
@@ -107,11 +129,11 @@ def _moment(text: str, now_ms: int) -> int:
     else:
         moment_ms = _date_time_ms(text)
     if moment_ms > _LAST_MS:
-        message = f"--expires {text!r} is after the year 9999; leave it out for a key that does not expire"
-        raise _Unreadable(message)
+        message = f"{text!r} is after the year 9999; leave it out for a key that does not expire"
+        raise _Unreadable(PolicyFlaw("expires_at", message))
     if moment_ms <= now_ms:
-        message = f"--expires {text!r} is not in the future"
-        raise _Unreadable(message)
+        message = f"{text!r} is not in the future"
+        raise _Unreadable(PolicyFlaw("expires_at", message))
     return moment_ms
 
 
@@ -121,8 +143,8 @@ def _date_time_ms(text: str) -> int:
             raise ValueError  # noqa: TRY301  # one answer for every way of not being one
         return round(datetime.fromisoformat(text.upper()).timestamp() * 1000)
     except (ValueError, OverflowError):
-        message = f"--expires {text!r} is neither a time such as 2027-01-31T12:00:00Z nor a duration such as 30d"
-        raise _Unreadable(message) from None
+        message = f"{text!r} is neither a time such as 2027-01-31T12:00:00Z nor a duration such as 30d"
+        raise _Unreadable(PolicyFlaw("expires_at", message)) from None
 
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -130,6 +152,7 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 
     ips: tuple[str, ...] = ()
     from_domains: tuple[str, ...] = ()
+    from_addresses: tuple[str, ...] = ()
     rate: tuple[int, int] | None = None
     daily: int | None = None
     max_recipients: int | None = None
@@ -144,6 +167,7 @@ def encode_policy(policy: KeyPolicy) -> str:
     stored = _Stored(
         ips=tuple(str(network) for network in policy.ips),
         from_domains=tuple(sorted(policy.from_domains)),
+        from_addresses=tuple(sorted(policy.from_addresses)),
         rate=None if policy.rate is None else (policy.rate.count, policy.rate.window_s),
         daily=policy.daily,
         max_recipients=policy.max_recipients,
@@ -158,6 +182,7 @@ def decode_policy(text: str) -> KeyPolicy:
     return KeyPolicy(
         ips=tuple(ip_network(network) for network in stored.ips),
         from_domains=frozenset(stored.from_domains),
+        from_addresses=frozenset(stored.from_addresses),
         rate=None if stored.rate is None else Rate(*stored.rate),
         daily=stored.daily,
         max_recipients=stored.max_recipients,

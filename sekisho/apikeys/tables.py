@@ -145,4 +145,5 @@ def key_from_row(row: Row[Any]) -> ApiKey:
         compromised=row.compromised,
         hold=None if row.held_ms is None else Hold(row.held_ms, HoldReason(row.held_reason), row.held_text),
         let_go_ms=row.let_go_ms,
+        canary=row.canary,
     )

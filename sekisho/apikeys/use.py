@@ -74,6 +74,8 @@ key_use = Table(
     Column("first_ms", BigInteger, nullable=False),
     Column("last_ms", BigInteger, nullable=False),
     Column("last_address", String(45), nullable=False),
+    # Its owner looked at how it is used, and released it: what it did until then is usual.
+    Column("trusted_ms", BigInteger, nullable=True),
 )
 
 key_address = Table(
@@ -184,6 +186,11 @@ def last_use(tx: Connection, key_ids: Collection[str]) -> dict[KeyId, LastUse]:
 
 
 _PER_QUERY: Final = 500
+
+
+def trust(tx: Connection, key_id: str, *, at_ms: int) -> None:
+    """Take everything that a key did so far for usual."""
+    tx.execute(update(key_use).where(key_use.c.key_id == key_id).values(trusted_ms=at_ms))
 
 
 def erase(tx: Connection, subuser_id: AccountId) -> None:

@@ -67,6 +67,8 @@ class _Pass:
     """Of its account or subuser, and its own: each must let the client's address in."""
     position: int
     """Of the change feed, when it was read: changes up to here are no news to it."""
+    is_canary: bool
+    """To be alarmed at, and answered as a wrong text is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,12 +95,14 @@ class Verifier:
         feed_age_s: Callable[[], float],
         on_attempt: Callable[[Identity, IPAddress, bool], None] = lambda *_: None,
         on_refused: Callable[[Reason, IPAddress, Identity | None], None] = lambda *_: None,
+        on_canary: Callable[[Identity, IPAddress], None] = lambda *_: None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         """``threads`` run the reads; ``feed_age_s`` is the age of the newest change feed state that was applied.
 
         ``on_attempt`` hears of each use of a key in force, and whether its address was let in; ``on_refused`` of each
-        no for another reason, with whose key it is when the text was right.
+        no for another reason, with whose key it is when the text was right; ``on_canary`` of each use of a key that is
+        there to be stolen.
         """
         self._database: Final = database
         self._threads: Final = threads
@@ -106,6 +110,7 @@ class Verifier:
         self._feed_age_s: Final = feed_age_s
         self._on_attempt: Final = on_attempt
         self._on_refused: Final = on_refused
+        self._on_canary: Final = on_canary
         self._deadline_s: Final = deadline_s
         self._passes: Final[OrderedDict[bytes, _Pass]] = OrderedDict()
         self._by_key: Final[dict[KeyId, _Pass]] = {}
@@ -213,6 +218,7 @@ class Verifier:
             refused,
             (owners, AllowList(key.policy.ips)),
             position,
+            key.canary and key.revoked_ms is None,
         )
 
     def _finish(self, digest: bytes, lookup: _Lookup, future: asyncio.Future[_Pass | None]) -> None:
@@ -236,6 +242,8 @@ class Verifier:
             del self._by_key[evicted.identity.key_id]
 
     def _judge(self, found: _Pass, address: IPAddress) -> Identity | Refused:
+        if found.is_canary:
+            self._on_canary(found.identity, address)
         if found.refused is not None:
             return found.refused
         policy = found.identity.policy
@@ -279,7 +287,7 @@ class Verifier:
 
 def _refusal_of(key: ApiKey, *, stopped: bool) -> Refused | None:
     """Judge what a key's rows say, whoever comes with it from wherever."""
-    if key.revoked_ms is not None:
+    if key.revoked_ms is not None or key.canary:
         return _BAD_KEY
     if stopped:
         return Refused(Reason.AUTH_DISABLED)

@@ -14,16 +14,19 @@ def may_send(identity: Identity) -> Refused | None:
     return None if MAIL_SEND in identity.scopes else Refused(Reason.AUTH_UNSCOPED, f"the key lacks {MAIL_SEND}")
 
 
-def may_use_from(identity: Identity, from_domain: str, signing: SigningDomain | None) -> Refused | None:
-    """Judge the domain of the header From; ``signing`` is what the sender's domains say about exactly that name.
+def may_use_from(identity: Identity, sender: Mailbox, signing: SigningDomain | None) -> Refused | None:
+    """Judge the header From; ``signing`` is what the sender's domains say about exactly its domain.
 
     Equal names only: that DMARC's relaxed alignment would let a sub-domain pass does not make it the sender's.
     """
-    if signing is None or signing.domain != from_domain:
-        return Refused(Reason.FROM_UNVERIFIED, from_domain)
-    allowed = identity.policy.from_domains
-    if allowed and from_domain not in allowed:
-        return Refused(Reason.FROM_NOT_ALLOWED, f"this key may not send from {from_domain}")
+    if signing is None or signing.domain != sender.domain:
+        return Refused(Reason.FROM_UNVERIFIED, sender.domain)
+    policy = identity.policy
+    if policy.from_domains and sender.domain not in policy.from_domains:
+        return Refused(Reason.FROM_NOT_ALLOWED, f"this key may not send from {sender.domain}")
+    # Whether two spellings of a local part are one mailbox is its host's affair (RFC 5321 §2.4): equal texts only.
+    if policy.from_addresses and str(sender) not in policy.from_addresses:
+        return Refused(Reason.FROM_NOT_ALLOWED, f"this key may not send from {sender}")
     return None
 
 

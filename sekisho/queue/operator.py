@@ -115,8 +115,8 @@ class Operator:
         """Let go on what was held or set aside, at the time it is due; how many were."""
         return self._change(selection, "held > 0", ChangeKind.RELEASED, _release)
 
-    def drop(self, selection: Selection) -> int:
-        """End deliveries as dropped, each with its event; how many."""
+    def drop(self, selection: Selection, *, most: int | None = None) -> int:
+        """End deliveries as dropped, each with its event, about ``most`` of them; how many."""
         ended: list[Path] = []
 
         def drop(cursor: sqlite3.Cursor, rows: Sequence[int]) -> None:
@@ -124,7 +124,7 @@ class Operator:
 
         count = 0
         try:
-            count = self._change(selection, "1", ChangeKind.DROPPED, drop)
+            count = self._change(selection, "1", ChangeKind.DROPPED, drop, most=most)
         finally:
             for path in ended:
                 with suppress(OSError):  # swept at the next start
@@ -137,6 +137,8 @@ class Operator:
         state: str,
         kind: ChangeKind,
         action: Callable[[sqlite3.Cursor, Sequence[int]], None],
+        *,
+        most: int | None = None,
     ) -> int:
         """Do ``action`` to all selected deliveries in ``state``, in order and in pieces."""
         conditions, arguments = selection.conditions()
@@ -152,7 +154,7 @@ class Operator:
                     action(cursor, rows)
                     self._tell(cursor, kind, rows, sorted({destination for _, destination in found}))
             count += len(found)
-            if len(found) < _CHUNK:
+            if len(found) < _CHUNK or (most is not None and count >= most):
                 return count
             after = found[-1][0]
 

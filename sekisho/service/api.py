@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Final, cast
 
 from sekisho import sealing
@@ -13,7 +15,7 @@ from sekisho.apikeys.use import KeyUse
 from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
-from sekisho.db import Database
+from sekisho.db import Database, DatabaseUnavailable
 from sekisho.domains import Relay, SenderDomains
 from sekisho.doors.api.admission import Admission
 from sekisho.doors.api.app import Parts, build
@@ -23,11 +25,16 @@ from sekisho.doors.api.v3.mail_body import BodyMemory
 from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.health import Application
 from sekisho.events.record import encode
+from sekisho.ids import KeyId
 from sekisho.ipaccess.activity import Activity, Method
 from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
-from sekisho.ports.clock import SystemClock
+from sekisho.ports.clock import Clock, SystemClock
 from sekisho.queue.local import LocalSpool
+from sekisho.queue.locks import LockTimeoutError
+from sekisho.queue.operator import Operator
+from sekisho.queue.selection import Selection
+from sekisho.queue.watch import SpoolSuspectError
 from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
 from sekisho.service.ipaccess import activity_writer
@@ -71,7 +78,9 @@ class Api:
         sealer = sealing.load(config.storage.master_key_file or context.directory.master_key, make=False)
         self._domains: Final = SenderDomains(control, threads=self._threads, sealer=sealer, relay=relay)
         # Without a slot: this process delivers nothing, and rings for the workers that do.
-        self._spool: Final = LocalSpool(context.directory.spool, encode=encode, clock=self._clock, with_slot=False)
+        self._spool: Final = LocalSpool(
+            context.directory.spool, encode=encode, clock=self._clock, with_slot=False, bell=context.bell
+        )
         self._mailing: Final = Mailing(
             intake=Intake(
                 spool=self._spool,
@@ -109,6 +118,7 @@ class Api:
                     clock=self._clock,
                     relay=relay,
                     spool=context.directory.spool,
+                    purging=partial(purge, context.directory.spool, self._clock),
                     mailing=self._mailing,
                 )
             ),
@@ -140,3 +150,13 @@ class Api:
         """Hand news of control data to whoever remembers some of it."""
         self._verifier.apply(changes)
         self._domains.apply(changes)
+
+
+def purge(spool: Path, clock: Clock, key_id: str, most: int) -> int:
+    """Drop about so many of a key's queued recipients, each with its event; how many."""
+    try:
+        with Operator(spool, clock=clock, encode=encode) as operator:
+            return operator.drop(Selection(key=KeyId(key_id)), most=most)
+    except (LockTimeoutError, SpoolSuspectError, sqlite3.Error) as error:
+        message = f"the spool cannot be used: {error}"
+        raise DatabaseUnavailable(message) from error

@@ -46,6 +46,7 @@ class ApiDoor:
         self.clock = clock
         self.trusted_proxies: tuple[IPNetwork, ...] = ()
         self.feed_age_s = 0.0
+        self.purged: list[tuple[str, int]] = []
         self.address = ip_address(CLIENT)
         self._position: int | None = None
         self.activity = Activity(control, Method.API, clock.now_ms)
@@ -90,8 +91,13 @@ class ApiDoor:
                 relay=RELAY,
                 spool=spool,
                 mailing=self.mailing,
+                purging=self.purge,
             )
         )
+
+    def purge(self, key_id: str, most: int) -> int:
+        self.purged.append((key_id, most))
+        return 7
 
     async def ask(
         self,

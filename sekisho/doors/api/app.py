@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,21 +30,28 @@ from sekisho.db import DatabaseUnavailable
 from sekisho.domains import Relay
 from sekisho.doors.api.admission import Admission, new_request_id
 from sekisho.doors.api.caller import Caller
+from sekisho.doors.api.document import describe
+from sekisho.doors.api.page import render
 from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
 from sekisho.doors.api.v3 import (
     access_settings,
+    api_keys,
     audit_log,
     leaked_key,
     mail_send,
     notices,
+    reference,
     scopes,
     subuser_stats,
     subusers,
     user,
 )
+from sekisho.doors.api.v3.api_keys import Purge
+from sekisho.doors.api.v3.mail_body import check_type
 from sekisho.doors.api.v3.mail_send import Mailing
+from sekisho.doors.api.v3.reference import Description
 from sekisho.ports.clock import Clock
 
 _log = structlog.get_logger()
@@ -53,10 +61,12 @@ BODY_MAX_BYTES: Final = 1 << 20
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *access_settings.HANDLERS,
+    *api_keys.HANDLERS,
     *audit_log.HANDLERS,
     *leaked_key.HANDLERS,
     *mail_send.HANDLERS,
     *notices.HANDLERS,
+    *reference.HANDLERS,
     *scopes.HANDLERS,
     *subuser_stats.HANDLERS,
     *subusers.HANDLERS,
@@ -78,6 +88,7 @@ class Parts:
     relay: Relay
     spool: Path
     """The spool's directory."""
+    purging: Purge
     mailing: Mailing
 
 
@@ -86,6 +97,7 @@ def build(parts: Parts) -> ASGIApp:
     app = Litestar(
         route_handlers=HANDLERS,
         guards=[parts.admission],
+        before_request=_strictly,
         dependencies={
             "caller": Provide(_caller, sync_to_thread=False),
             "store": Provide(lambda: parts.store, sync_to_thread=False),
@@ -93,7 +105,9 @@ def build(parts: Parts) -> ASGIApp:
             "clock": Provide(lambda: parts.clock, sync_to_thread=False),
             "relay": Provide(lambda: parts.relay, sync_to_thread=False),
             "spool": Provide(lambda: parts.spool, sync_to_thread=False),
+            "purging": Provide(lambda: parts.purging, sync_to_thread=False),
             "mailing": Provide(lambda: parts.mailing, sync_to_thread=False),
+            "description": Provide(_description, sync_to_thread=False),
         },
         # By status 500 too: it is what the framework makes of everything that is not an HTTPException.
         exception_handlers={Exception: _on_exception, HTTPException: _on_exception, Problem: _on_exception},
@@ -105,11 +119,34 @@ def build(parts: Parts) -> ASGIApp:
     return _Envelope(app, parts.clock)
 
 
+@cache
+def _description() -> Description:
+    """Made once for a process, when somebody asks for it first."""
+    document = describe(HANDLERS)
+    return Description(encode(document), render(document).encode())
+
+
 def _compare(app: Litestar) -> None:
     served = {(method, route.path_format) for route in app.routes for method in route.methods if method != "OPTIONS"}
     if served != ROUTES.keys():
         message = f"routes without a row, or rows without a route: {sorted(served ^ ROUTES.keys())}"
         raise ValueError(message)
+
+
+async def _strictly(request: ApiRequest) -> None:
+    """Read the body once more, as strictly as JSON is: the framework takes ``"5"`` for 5, ``"null"`` for null."""
+    field = request.route_handler.parsed_data_field
+    if field is None:
+        return
+    body = await request.body()
+    if body:
+        check_type(request.headers.get("content-type", ""))
+        try:
+            msgspec.json.decode(body, type=field.annotation)
+        except msgspec.ValidationError as error:
+            raise unreadable(str(error)) from error
+        except msgspec.DecodeError as error:
+            raise invalid("Bad Request", None) from error
 
 
 def _caller(request: ApiRequest) -> Caller:
@@ -165,7 +202,7 @@ class _Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_headers(state)]
+                message["headers"] = _with(message["headers"], _headers(state))
             await send(message)
 
         try:
@@ -180,6 +217,13 @@ _ALWAYS: Final[Sequence[tuple[bytes, bytes]]] = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+
+
+def _with(own: Iterable[tuple[bytes, bytes]], more: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Put what every answer has behind what this one has; its own word counts."""
+    kept = list(own)
+    names = {name for name, _ in kept}
+    return [*kept, *(header for header in more if header[0] not in names)]
 
 
 def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:

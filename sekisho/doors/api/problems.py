@@ -148,6 +148,7 @@ _OBSTACLES: Final[dict[Obstacle, int]] = {
     Obstacle.KEY_TAKEN: 409,
     Obstacle.KEYS_TOO_MANY: 403,
     Obstacle.SCOPE_UNKNOWN: 400,
+    Obstacle.POLICY_UNASSIGNABLE: 403,
     Obstacle.SCOPE_UNASSIGNABLE: 400,
     Obstacle.ACCESS_RULE_UNKNOWN: 404,
     Obstacle.ACCESS_RULE_MALFORMED: 400,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,10 +12,12 @@ from sekisho import accounts
 from sekisho.apikeys import actions
 from sekisho.apikeys.actions import Wish, no_such_key
 from sekisho.apikeys.model import ApiKey
-from sekisho.apikeys.policy_text import read_policy
+from sekisho.apikeys.policy_text import PolicyFlaw, read_policy
 from sekisho.apikeys.tables import find_key, list_keys
+from sekisho.doors.cli import keystopping
 from sekisho.doors.cli.acting import by, done, moment, the_account, the_owner, the_subuser
 from sekisho.doors.cli.common import (
+    CommandError,
     ConfigOption,
     DataOption,
     JsonOption,
@@ -24,6 +26,8 @@ from sekisho.doors.cli.common import (
     open_site,
     table,
 )
+from sekisho.doors.cli.keystopping import blast_radius, radius_text
+from sekisho.identity import KeyPolicy
 from sekisho.ids import AccountId
 from sekisho.secret import Secret
 
@@ -46,6 +50,9 @@ _Scopes = Annotated[
 _Ips = Annotated[list[str] | None, typer.Option("--ip", metavar="CIDR", help="Only from these addresses.")]
 _FromDomains = Annotated[
     list[str] | None, typer.Option("--from-domain", metavar="DOMAIN", help="Only with From in these domains.")
+]
+_FromAddresses = Annotated[
+    list[str] | None, typer.Option("--from-address", metavar="EMAIL", help="Only with From one of these.")
 ]
 _Rate = Annotated[
     str | None, typer.Option("--rate", metavar="N/s|N/m", help="Recipients per time.", show_default=False)
@@ -78,6 +85,7 @@ def create(
     scope: _Scopes = None,
     ip: _Ips = None,
     from_domain: _FromDomains = None,
+    from_address: _FromAddresses = None,
     rate: _Rate = None,
     daily: _Daily = None,
     max_recipients: _MaxRecipients = None,
@@ -89,10 +97,11 @@ def create(
 ) -> None:
     """Make a key, or take one over from another provider."""
     who = by()
-    policy = done(
+    policy = _read(
         read_policy(
             ips=ip or (),
             from_domains=from_domain or (),
+            from_addresses=from_address or (),
             rate=rate,
             daily=daily,
             max_recipients=max_recipients,
@@ -173,11 +182,38 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End a key, everywhere, within a second."""
-    with open_site(config, data) as site, site.control.begin() as tx:
-        key = done(actions.revoke(tx, key_id, compromised=compromised, by=by()))
-    document = {"api_key_id": key.id, "revoked_at": moment(key.revoked_ms), "compromised": key.compromised}
-    held = " What it has queued is held (`sekisho queue list --key`)." if key.compromised else ""
-    emit(document, as_json, f"Key {key.id} is revoked.{held}")
+    with open_site(config, data) as site:
+        with site.control.begin() as tx:
+            key = done(actions.revoke(tx, key_id, compromised=compromised, by=by()))
+        document = {"api_key_id": key.id, "revoked_at": moment(key.revoked_ms), "compromised": key.compromised}
+        # In force before anything is counted.
+        radius = blast_radius(site, key) if key.compromised else None
+    if radius is None:
+        emit(document, as_json, f"Key {key.id} is revoked.")
+    else:
+        next_ = f"What it has queued is held: `sekisho key release {key.id}` or `sekisho key purge {key.id}`."
+        emit({**document, **radius}, as_json, lambda: f"Key {key.id} is revoked. {next_}\n\n{radius_text(radius)}")
+
+
+keystopping.add(app)
+
+
+_OPTIONS: Final = {
+    "ips": "--ip",
+    "from_domains": "--from-domain",
+    "from_addresses": "--from-address",
+    "rate": "--rate",
+    "daily": "--daily",
+    "max_recipients": "--max-recipients",
+    "expires_at": "--expires",
+}
+
+
+def _read(policy: KeyPolicy | PolicyFlaw) -> KeyPolicy:
+    if isinstance(policy, PolicyFlaw):
+        message = f"{_OPTIONS[policy.field]} {policy.text}"
+        raise CommandError(message)
+    return policy
 
 
 def _read_text() -> Secret[bytes]:
@@ -203,6 +239,7 @@ def _document(key: ApiKey, whose: Mapping[AccountId, str], now: int) -> dict[str
         "scopes": sorted(key.scopes),
         "ips": [str(network) for network in policy.ips],
         "from_domains": sorted(policy.from_domains),
+        "from_addresses": sorted(policy.from_addresses),
         "rate": None if policy.rate is None else f"{policy.rate.count}/{'s' if policy.rate.window_s == 1 else 'm'}",
         "daily": policy.daily,
         "max_recipients": policy.max_recipients,
@@ -210,6 +247,7 @@ def _document(key: ApiKey, whose: Mapping[AccountId, str], now: int) -> dict[str
         "imported": key.imported,
         "created_at": moment(key.created_ms),
         "revoked_at": moment(key.revoked_ms),
+        "held_reason": None if key.hold is None else key.hold.text,
     }
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sekisho.apikeys.actions import Wish, import_text, issue, revoke, revoke_all_of
 from sekisho.apikeys.model import KEYS_MAX, digest_of, is_our_making
-from sekisho.apikeys.tables import api_key, holding_keys, find_key, list_keys
+from sekisho.apikeys.tables import api_key, find_key, holding_keys, list_keys
 from sekisho.audit import By, audit
 from sekisho.changes import ChangeKind
 from sekisho.db import Database

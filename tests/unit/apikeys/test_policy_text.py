@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.apikeys.policy_text import decode_policy, encode_policy, read_policy
+from sekisho.apikeys.policy_text import PolicyFlaw, decode_policy, encode_policy, read_policy
 from sekisho.identity import KeyPolicy, Rate
-from sekisho.refusal import Declined, Obstacle
 
 NOW_MS = 1_795_500_000_000  # 2026-11-24T06:00:00Z
 
@@ -115,18 +114,17 @@ def test_moments(text: str, expires_ms: int) -> None:
         ("expires", ""),
     ],
 )
-def test_what_cannot_be_understood_is_declined_by_its_option(option: str, value: object) -> None:
+def test_what_cannot_be_understood_is_named(option: str, value: object) -> None:
     found = read_policy(**{option: value}, now_ms=NOW_MS)  # type: ignore[arg-type]
-    assert isinstance(found, Declined)
-    assert found.obstacle is Obstacle.KEY_MALFORMED
-    name = {"ips": "--ip", "from_domains": "--from-domain"}.get(option, f"--{option.replace('_', '-')}")
-    assert name in found.text
+    assert isinstance(found, PolicyFlaw)
+    assert found.field == {"expires": "expires_at"}.get(option, option)
+    assert found.text
 
 
 @given(text=st.text())
 def test_no_text_breaks_the_readers(text: str) -> None:
     for options in ({"ips": [text]}, {"from_domains": [text]}, {"rate": text}, {"expires": text}):
-        assert isinstance(read_policy(**options, now_ms=NOW_MS), KeyPolicy | Declined)
+        assert isinstance(read_policy(**options, now_ms=NOW_MS), KeyPolicy | PolicyFlaw)
 
 
 def test_nothing_said_is_no_limit() -> None:

@@ -52,7 +52,22 @@ def test_mail_needs_its_scope(scopes: list[str], verdict: Reason | None) -> None
 def test_from_needs_a_valid_domain_that_the_key_may_use(
     policy: KeyPolicy, domain: str, signing: SigningDomain | None, verdict: Reason | None
 ) -> None:
-    assert reason(may_use_from(identity(policy), domain, signing)) == verdict
+    assert reason(may_use_from(identity(policy), Mailbox("news", domain), signing)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("local", "domains", "verdict"),
+    [
+        ("news", (), None),
+        ("News", (), Reason.FROM_NOT_ALLOWED),  # whose local parts are equal is the host's own affair (RFC 5321 §2.4)
+        ("other", (), Reason.FROM_NOT_ALLOWED),
+        ("news", ("example.com",), None),
+        ("news", ("example.org",), Reason.FROM_NOT_ALLOWED),
+    ],
+)
+def test_from_must_be_an_address_of_the_policy(local: str, domains: tuple[str, ...], verdict: Reason | None) -> None:
+    policy = KeyPolicy(from_domains=frozenset(domains), from_addresses=frozenset({"news@example.com"}))
+    assert reason(may_use_from(identity(policy), Mailbox(local, "example.com"), SIGNING)) == verdict
 
 
 @pytest.mark.parametrize(
