@@ -50,11 +50,6 @@ class Layout:
         return self.root / "use.lock"
 
     @property
-    def bell(self) -> Path:
-        """A FIFO: rung by whoever appends without a slot (wake.py)."""
-        return self.root / "bell"
-
-    @property
     def suspect(self) -> Path:
         """Exists: storage failed under the database, nobody may write to it until it was recovered."""
         return self.root / "spool.suspect"

@@ -65,11 +65,13 @@ class LocalSpool:
         clock: Clock,
         die: Callable[[], None] = exit_at_once,
         with_slot: bool = True,
+        bell: Bell | None = None,
         on_change: Callable[[SpoolChange], None] | None = None,
         on_adopted: Callable[[], None] | None = None,
     ) -> None:
         """Prepare the directory if nobody uses it yet, and open the spool; blocks, for long after a failure.
 
+        ``bell``: rung when this process appends without a slot, and heard when it has one.
         ``on_change`` and ``on_adopted`` are called on the loop: deliveries known to the scheduler were changed by
         others; deliveries of a dead worker are ours now, so destinations must be read again.
 
@@ -111,7 +113,7 @@ class LocalSpool:
             ),
             on_error=self._reading_failed,
         )
-        self._bell = Bell(layout)
+        self._bell = bell
         self._files = ThreadPoolExecutor(4, thread_name_prefix="spool body")
         self._freshness = Freshness()
         self._claiming = False
@@ -122,12 +124,12 @@ class LocalSpool:
     def start(self) -> None:
         self._writer.start()
         self._reader.start()
-        if self._slots is not None:
+        if self._bell is not None and self._slots is not None:
             self._bell.listen(self._loop, self._claim)
 
     async def close(self) -> None:
         """Commit what was handed over, then let go of everything. Deliveries stay ours until then."""
-        if self._slots is not None:
+        if self._bell is not None and self._slots is not None:
             self._bell.stop_listening(self._loop)
         await self._loop.run_in_executor(None, self._stop)
 
@@ -136,7 +138,6 @@ class LocalSpool:
         self._reader.stop()
         self._files.shutdown()
         self._writer.stop()
-        self._bell.close()
         if self._slots is not None:
             self._slots.close()
         self._usage.close()
@@ -216,7 +217,7 @@ class LocalSpool:
             _log.debug("spool.answer_unheard")
 
     def _resolve(self, batch: Sequence[Operation]) -> None:
-        if self._slots is None and any(type(operation) is Append and operation.answer for operation in batch):
+        if self._bell is not None and self._slots is None and any(_has_queued(operation) for operation in batch):
             self._bell.ring()
         for operation in batch:
             match operation:
@@ -335,6 +336,10 @@ class LocalSpool:
         if isinstance(error, SpoolSuspectError | msgspec.DecodeError) or fault_of(error) is Fault.SUSPECT:
             mark_suspect(self._layout, f"{type(error).__name__}: {error}")
             self._die()
+
+
+def _has_queued(operation: Operation) -> bool:
+    return isinstance(operation, Append) and isinstance(operation.answer, tuple) and bool(operation.answer)
 
 
 def _fresh(found: Found, read: Read) -> Found:

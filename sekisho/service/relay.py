@@ -145,6 +145,7 @@ class _Worker:
             directory.spool,
             encode=encode,
             clock=clock,
+            bell=context.bell,
             on_change=self._spool_changed,
             on_adopted=self._adopted,
         )

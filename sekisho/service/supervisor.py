@@ -23,6 +23,7 @@ from typing import Final
 import structlog
 
 from sekisho import __version__
+from sekisho.queue.wake import Bell
 from sekisho.service import control, restart, telemetry
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, ConfigError, Source, in_force, parse
@@ -108,6 +109,7 @@ class _Supervisor:
         self._poll: Final = select.poll()
         # Nothing is ever written: a worker that reads the end of it has lost its supervisor.
         self._death, self._life = os.pipe()
+        self._bell: Final = Bell.make()
         self._announced = False
         self._kill_at: float | None = None
         """Set while draining: when whoever is left is killed."""
@@ -129,6 +131,7 @@ class _Supervisor:
                 self._kill_all()
                 os.close(self._life)
                 os.close(self._death)
+                self._bell.close()
 
     # Waiting.
 
@@ -240,6 +243,7 @@ class _Supervisor:
             channel=channel,
             death=self._death,
             log_format=self._plan.log_format,
+            bell=self._bell,
         )
 
     def _close_sockets(self, *, keep: WorkerContext) -> None:

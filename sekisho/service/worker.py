@@ -19,6 +19,7 @@ from typing import Final, Protocol
 import structlog
 import uvloop
 
+from sekisho.queue.wake import Bell
 from sekisho.service import control, telemetry
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, in_force, parse
@@ -71,6 +72,8 @@ class WorkerContext:
     death: int
     """A descriptor that reads as ended once the supervisor is gone."""
     log_format: LogFormat
+    bell: Bell | None = None
+    """The web worker tells the relay workers by it that there is something to claim."""
 
     @property
     def name(self) -> str:

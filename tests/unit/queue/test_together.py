@@ -8,17 +8,14 @@ from pathlib import Path
 
 from sekisho.ids import KeyId, message_id_of
 from sekisho.queue import bodies
-from sekisho.queue.layout import Layout
 from sekisho.queue.model import BodyFile, Bounced, BounceType, Caps, NewMessage
-from sekisho.queue.operator import Operator
-from sekisho.queue.selection import Selection
-from sekisho.queue.spool import HeldSenders, Settlement, Wanted
+from sekisho.queue.spool import Settlement
 from sekisho.queue.wake import Bell
 from sekisho.queue.watch import ChangeKind, SpoolChange
 from sekisho.refusal import Reason, Refused
 
 from .conftest import OpenSpool
-from .support import NOW_MS, FakeClock, accepted, encode, make, rows
+from .support import NOW_MS, accepted, make, rows
 
 KEY = KeyId("key-1")
 
@@ -77,68 +74,34 @@ async def test_a_large_body_is_one_file_under_a_name_for_each(open_spool: OpenSp
 
 
 async def test_whoever_delivers_hears_the_bell(open_spool: OpenSpool) -> None:
-    loop = asyncio.get_running_loop()
+    loop, bell = asyncio.get_running_loop(), Bell.make()
     heard: asyncio.Future[SpoolChange] = loop.create_future()
-    spool = open_spool(on_change=heard.set_result)
+    spool = open_spool(on_change=heard.set_result, bell=bell)
     # Without the regular look: it stays in its thread, at a question that ends when the bell was heard.
     looking = spool._reader.ask(lambda _: asyncio.run_coroutine_threadsafe(_wait(heard), loop).result(10))
 
-    await open_spool(with_slot=False).append(*request("a@d.example", "b@e.example"))
+    await open_spool(with_slot=False, bell=bell).append(*request("a@d.example", "b@e.example"))
     change = await asyncio.wait_for(asyncio.shield(heard), 10)
 
     assert change.kind is ChangeKind.ADDED
     assert set(change.destinations) == {"d.example", "e.example"}
     await looking
+    await spool.close()
+    bell.close()
 
 
 async def _wait(heard: asyncio.Future[SpoolChange]) -> None:
     await asyncio.shield(heard)
 
 
-async def test_a_bell_that_nobody_hears_is_rung_for_nothing(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    ringing, listening = Bell(layout), Bell(layout)
-    ringing.ring()
+async def test_a_bell_that_nobody_hears_is_rung_for_nothing() -> None:
+    loop, bell = asyncio.get_running_loop(), Bell.make()
+    for _ in range(100_000):
+        bell.ring()
 
-    heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    listening.listen(asyncio.get_running_loop(), lambda: heard.set_result(None))
-    ringing.ring()
+    heard = asyncio.Event()
+    bell.listen(loop, heard.set)
 
-    await asyncio.wait_for(heard, 10)
-    listening.stop_listening(asyncio.get_running_loop())
-    listening.close()
-    # The last listener is gone, and with it whoever would read.
-    ringing.ring()
-    ringing.close()
-
-
-async def test_where_there_can_be_no_bell_the_regular_look_is_all(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "missing")
-    bell = Bell(layout)
-
-    bell.listen(asyncio.get_running_loop(), lambda: None)
-    bell.ring()
-
-    bell.stop_listening(asyncio.get_running_loop())
+    await asyncio.wait_for(heard.wait(), 10)
+    bell.stop_listening(loop)
     bell.close()
-
-
-async def test_what_is_held_from_the_start_waits_for_an_operator(
-    open_spool: OpenSpool, tmp_path: Path, clock: FakeClock
-) -> None:
-    spool = open_spool()
-    written = bodies.write(spool.incoming / "x", b"large\r\n" * 1000)
-    small, large = request("a@d.example")[0], make("b@e.example")
-    place = BodyFile(spool.body_path(large.message.id), written.size_bytes, written.checksum)
-    large = replace(large, message=replace(large.message, body=place), temporary_file=written.path)
-
-    for new in (small, large):
-        assert accepted(await spool.append(replace(new, is_held=True))) == ()
-    assert not await spool.destinations("", 10)
-    assert place.path.exists()
-
-    with Operator(tmp_path / "spool", clock=clock, encode=encode) as operator:
-        assert operator.release(Selection(message_id=large.message.id)) == 1
-    assert [each.destination for each in await spool.destinations("", 10)] == ["e.example"]
-    [found] = (await spool.due([Wanted("e.example", 10)], clock.now_ms(), 10, HeldSenders()))[0].deliveries
-    assert found.message.body == place
