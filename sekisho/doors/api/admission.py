@@ -6,6 +6,7 @@ on whose behalf. Each no is the vendor's (sheets mail-send.md §1, accounts.md �
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -18,6 +19,7 @@ from sekisho.apikeys.verifier import Verifier
 from sekisho.doors.api import problems
 from sekisho.doors.api.address import client_address
 from sekisho.doors.api.caller import Caller
+from sekisho.doors.api.document import answer_type
 from sekisho.doors.api.problems import Problem, plain, problem
 from sekisho.doors.api.ratelimit import Pace, Paces
 from sekisho.doors.api.routes import ROUTES, Behalf, Route
@@ -33,6 +35,9 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 MAIL_SEND: Final = ("POST", "/v3/mail/send")
 
 _ON_BEHALF_MAX: Final = 64
+
+_ACCEPT_MAX: Final = 4096
+"""What is read of Accept; a browser's is 150."""
 
 
 class Admission:
@@ -69,6 +74,7 @@ class Admission:
         state["address"] = address
         if route.public:
             self._pace(connection, route.pace_of(place[0]), str(address), now_ms)
+            _check_accepted(connection, place)
             return
         identity = await self._identify(connection, place, address, now_ms)
         state["identity"] = identity
@@ -77,6 +83,7 @@ class Admission:
             self._on_refused(Reason.AUTH_UNSCOPED, address, identity)
             raise plain(403)
         subuser_id = await self._acted_for(connection, route, identity)
+        _check_accepted(connection, place)
         state["caller"] = Caller(identity, subuser_id, address, state["request_id"], now_ms)
 
     def _address(self, connection: Connection) -> IPAddress:
@@ -137,6 +144,28 @@ class Admission:
         if found is None or found.parent_id != identity.account_id:
             raise plain(403)
         return found.id
+
+
+def _check_accepted(connection: Connection, place: tuple[str, str]) -> None:
+    """Raise Problem when the client takes neither this route's answers nor errors (RFC 9110 §12.5.1).
+
+    One that says nothing takes everything; the vendor's old habit of refusing that is not kept (sheet mail-send.md §1).
+    """
+    accepted = [field for field in connection.headers.getall("accept", []) if field.strip()]
+    if accepted and not accepts(accepted, answer_type(place)) and not accepts(accepted, "application/json"):
+        raise plain(406)
+
+
+def accepts(fields: Sequence[str], media_type: str) -> bool:
+    """Whether Accept fields take this media type; the most specific range that names it decides."""
+    kind = media_type.partition("/")[0]
+    found = -1, False
+    for one in ",".join(fields)[:_ACCEPT_MAX].split(","):
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        rank = {"*/*": 0, "*": 0, f"{kind}/*": 1, media_type: 2}.get(name, -1)
+        if rank > found[0]:
+            found = rank, not any(re.fullmatch(r"q\s*=\s*0(\.0{0,3})?", part) for part in parameters)
+    return found[1]
 
 
 def _no(refusal: Refused, *, sends: bool) -> Problem:
