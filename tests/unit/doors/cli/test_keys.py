@@ -19,6 +19,7 @@ def _tenants(sekisho: CommandLine) -> None:
     sekisho.text("subuser", "create", "shop", "--account", "acme")
 
 
+SENDER = ("--from-address", "News@Example.com")
 CREATE = ("key", "create", "--account", "acme", "--name", "n")
 
 
@@ -44,7 +45,7 @@ def test_no_scope_is_full_access(sekisho: CommandLine) -> None:
 
 def test_a_key_has_the_policy_it_was_given(sekisho: CommandLine) -> None:
     options = "--ip 10.1.2.3/8 --ip 2001:db8::1 --from-domain Example.com --rate 5/m --daily 100 --max-recipients 3"
-    made = sekisho.json(*CREATE, "--subuser", "shop", *options.split(), "--expires", "2099-01-31T12:00:00Z")
+    made = sekisho.json(*CREATE, "--subuser", "shop", *options.split(), *SENDER, "--expires", "2099-01-31T12:00:00Z")
     shown = sekisho.json("key", "show", made["api_key_id"])
     assert shown | {"scopes": [], "created_at": ""} == {
         "api_key_id": made["api_key_id"],
@@ -56,6 +57,7 @@ def test_a_key_has_the_policy_it_was_given(sekisho: CommandLine) -> None:
         "scopes": [],
         "ips": ["10.0.0.0/8", "2001:db8::1/128"],
         "from_domains": ["example.com"],
+        "from_addresses": ["News@example.com"],
         "rate": "5/m",
         "daily": 100,
         "max_recipients": 3,
@@ -63,6 +65,7 @@ def test_a_key_has_the_policy_it_was_given(sekisho: CommandLine) -> None:
         "imported": False,
         "created_at": "",
         "revoked_at": None,
+        "held_reason": None,
     }
     assert "example.com" in sekisho.text("key", "show", made["api_key_id"])
 
@@ -73,6 +76,7 @@ IMPOSSIBLE = [
     (["--scope", "2fa_required"], "cannot be given"),
     (["--ip", "example.com"], "--ip 'example.com'"),
     (["--from-domain", "localhost"], "--from-domain"),
+    (["--from-address", "example.com"], "--from-address"),
     (["--rate", "5"], "--rate"),
     (["--daily", "0"], "--daily"),
     (["--max-recipients", "0"], "--max-recipients"),
@@ -141,3 +145,26 @@ def test_keys_are_listed_by_owner(sekisho: CommandLine) -> None:
     assert listed("--account", "acme") == {acmes, shops}
     assert listed("--subuser", "shop") == {shops}
     assert acmes in sekisho.text("key", "list")
+
+
+def test_a_key_is_held_and_let_go(sekisho: CommandLine) -> None:
+    key = sekisho.json(*CREATE)["api_key_id"]
+    assert "neither compromised nor held" in sekisho.error("key", "purge", key)
+    assert sekisho.json("key", "hold", key, "--reason", "seen in a chat")["state"] == "held"
+    assert sekisho.json("key", "show", key)["held_reason"] == "seen in a chat"
+    assert sekisho.json("key", "release", key) == {"api_key_id": key, "state": "active"}
+    assert sekisho.json("key", "release", key)["state"] == "active"
+    sekisho.text("key", "revoke", key)
+    assert "is revoked" in sekisho.error("key", "hold", key)
+    for verb in ("hold", "release", "purge"):
+        assert "no key" in sekisho.error("key", verb, "A" * 22)
+
+
+def test_a_compromised_key_shows_what_it_can_have_done(sekisho: CommandLine) -> None:
+    key = sekisho.json(*CREATE)["api_key_id"]
+    nothing = {"messages": 0, "delivered": 0, "deferred": 0, "bounced": 0, "dropped": 0}
+    told = sekisho.json("key", "revoke", key, "--compromised")
+    assert (told["queued"], told["queued_recipients"], told["sent"], told["addresses"]) == ([], 0, nothing, [])
+    assert "Used: never" in sekisho.text("key", "revoke", key, "--compromised")
+    assert sekisho.json("key", "purge", key) == {"api_key_id": key, "dropped": 0}
+    assert sekisho.json("key", "release", key)["state"] == "compromised"
