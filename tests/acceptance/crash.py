@@ -1,6 +1,6 @@
 """Kill -9 under load, again and again, then count: what got a 250 was delivered, is queued, or ended in an event.
 
-    python -m tests.acceptance.crash --rounds 200
+    python -m tests.acceptance.crash --rounds 200 [--mx]
 
 Client threads hand in numbered letters all the time; each round kills something at a moment that chance picks, and
 starts again what has to be started, with another number of workers. Half-finished transactions count as nothing: only
@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.acceptance.certificates import make_certificate
-from tests.acceptance.relay import Relay, eventually, letter, submit
+from tests.acceptance.destinations import Destinations, by_mx, by_route
+from tests.acceptance.relay import Relay, eventually, submit
 from tests.acceptance.site import Seed, Site, make_seed
-from tests.fakes.sink import Letter, Sink
 
 CLIENTS = 4
 WORKERS = (2, 1, 3, 1)
@@ -87,46 +87,13 @@ class Summary:
         )
 
 
-def recipient(number: int) -> str:
-    """Most are taken at once; some are put off at first, some refused for good."""
-    if number % 11 == 0:
-        return f"never+{number}@sink.test"
-    if number % 7 == 0:
-        return f"later+{number}@sink.test"
-    return f"reader+{number}@sink.test"
-
-
-def message(number: int) -> bytes:
-    """Small, middling, and large enough for a body file of its own."""
-    return letter(number, to=recipient(number), filler=(0, 3000, 300_000)[number % 3])
-
-
-def unchanged(arrival: Letter) -> bool:
-    sent = message(arrival.sequence or 0)
-    return arrival.data.partition(b"\r\n\r\n")[2] == sent.partition(b"\r\n\r\n")[2]
-
-
-class Fussy:
-    """The sink's answers: ``later`` is put off once, ``never`` is refused."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-
-    def __call__(self, verb: str, argument: str) -> str | None:
-        if verb == "RCPT" and "never+" in argument:
-            return "550 5.1.1 No such reader"
-        if verb == "RCPT" and "later+" in argument and argument not in self._seen:
-            self._seen.add(argument)
-            return "451 4.7.1 Later"
-        return None
-
-
 class Load:
     """Clients that never give up, each a thread with a connection of its own."""
 
-    def __init__(self, relay: Relay, key: str) -> None:
+    def __init__(self, relay: Relay, key: str, destinations: Destinations) -> None:
         self.ledger = Ledger()
         self._relay = relay
+        self._destinations = destinations
         self._key = key
         self._lock = threading.Lock()
         self._next = 0
@@ -166,7 +133,7 @@ class Load:
         while not self._stop.is_set():
             number = self._number()
             try:
-                message_id = submit(smtp, message(number), recipient(number))
+                message_id = submit(smtp, self._destinations.message(number), self._destinations.recipient(number))
             except smtplib.SMTPResponseException as no:
                 with self._lock:
                     self.ledger.refused[f"{no.smtp_code} {no.smtp_error!r}"] += 1
@@ -182,19 +149,18 @@ class Load:
 class Crash:
     """The rounds. ``chance`` picks moments and victims."""
 
-    def __init__(self, site: Site, sink: Sink, chance: random.Random) -> None:
+    def __init__(self, site: Site, destinations: Destinations, chance: random.Random) -> None:
         self.site = site
-        self.sink = sink
+        self.destinations = destinations
         self.chance = chance
         self.kills: list[tuple[float, Kill]] = []
-        sink.answer = Fussy()
-        site.delivery = 'retry_first = "1s"\nretry_max = "2s"'
+        destinations.lead(site)
 
     def run(self, rounds: int) -> Summary:
         relay = self.site.relay()
         self._workers(0)
         relay.start()
-        load = Load(relay, self.site.key)
+        load = Load(relay, self.site.key, self.destinations)
         load.start()
         try:
             for number in range(rounds):
@@ -245,13 +211,14 @@ class Crash:
     def _drain(self, relay: Relay) -> None:
         """Wait until nothing is queued; events follow by their mover."""
         assert relay.running
-        eventually(lambda: not self.site.queue(), "an empty queue", timeout_s=120)
+        self.destinations.revive()
+        eventually(lambda: not self.site.queue(), lambda: f"an empty queue: {self.site.queue()[:3]}", timeout_s=240)
 
     def _count(self, ledger: Ledger) -> Summary:
-        copies = self.sink.copies()
         arrived: Counter[int] = Counter()
-        for (number, _), count in copies.items():
-            arrived[number] += count
+        for sink in self.destinations.sinks:
+            for (number, _), count in sink.copies().items():
+                arrived[number] += count
         queued = {row["message_id"] for row in self.site.queue()}
         events = self.site.events()
         final = {event["message_id"]: event["event"] for event in events if event["event"] in FINAL}
@@ -261,7 +228,7 @@ class Crash:
                 settled["delivered"] += 1
             elif message_id in queued:
                 settled["queued"] += 1
-            elif final.get(message_id) == "bounce" and "never+" in recipient(number):
+            elif final.get(message_id) == "bounce" and self.destinations.refuses(number):
                 settled["bounced"] += 1
             else:
                 lost.append(number)
@@ -280,27 +247,27 @@ class Crash:
             unexplained=after.pop(None, []),
             most_after_one_kill=max((len(numbers) for numbers in after.values()), default=0),
             doubled_events=[name for name, count in (names + ends).items() if count > 1],
-            changed=[str(arrival.sequence) for arrival in self.sink.letters if not unchanged(arrival)],
-            faults=self.sink.faults,
+            changed=self.destinations.changed(),
+            faults=self.destinations.faults(),
         )
 
     def _duplicates_by_kill(self) -> dict[int | None, list[int]]:
         """Lay each repeated letter at the kill between its copies; None holds those with no kill between."""
         times: dict[int, list[float]] = {}
-        for arrived in self.sink.letters:
+        for arrived in self.destinations.letters():
             if (number := arrived.sequence) is not None:
                 times.setdefault(number, []).append(arrived.at)
         found: dict[int | None, list[int]] = {}
         for number, moments in times.items():
-            for first, second in itertools.pairwise(moments):
+            for first, second in itertools.pairwise(sorted(moments)):
                 between = [index for index, (at, _) in enumerate(self.kills) if first - 1 < at < second]
                 found.setdefault(between[0] if between else None, []).append(number)
         return found
 
 
 IN_FLIGHT_MAX = 64
-"""Deliveries that one kill may repeat: up to three workers with eight connections each, the next message already in the
-pipe on some, and outcomes of the last few milliseconds that were not on disk yet."""
+"""Deliveries that one kill may repeat: eight connections to a next hop or three to each of five sets of MX hosts, the
+next message already in the pipe on some, and outcomes of the last few milliseconds that were not on disk yet."""
 
 
 def judge(summary: Summary) -> None:
@@ -317,14 +284,16 @@ def judge(summary: Summary) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=20)
+    options.add_argument("--mx", action="store_true", help="deliver to domains by DNS, not to one next hop")
     options.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFF)
     chosen = options.parse_args()
-    with Sink() as sink:
+    with (by_mx if chosen.mx else by_route)() as destinations:
         place = Path(tempfile.mkdtemp(prefix="sekisho-crash-"))
         seed: Seed = make_seed(place / "seed", make_certificate(place / "tls"))
-        site = Site(place, seed, sink.port)
+        site = Site(place, seed, 0)
+        chance = random.Random(chosen.seed)  # noqa: S311 - not a secret
         try:
-            summary = Crash(site, sink, random.Random(chosen.seed)).run(chosen.rounds)  # noqa: S311 - not a secret
+            summary = Crash(site, destinations, chance).run(chosen.rounds)
         finally:
             site.relay().kill_group()
         print(summary)

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.acceptance.crash import Crash, Summary, judge
+from tests.acceptance.crash import Crash, judge
+from tests.acceptance.destinations import Destinations, by_mx, by_route
 from tests.acceptance.site import Site
-from tests.fakes.sink import Sink
+
+Make = Callable[[], AbstractContextManager[Destinations]]
 
 
-def rounds(site: Site, sink: Sink, count: int) -> Summary:
+def kill(site: Site, make: Make, rounds: int) -> None:
     chance = random.Random(random.getrandbits(32))  # noqa: S311 - moments, not secrets; pytest-randomly seeds them
-    with site.relay_kept():
-        summary = Crash(site, sink, chance).run(count)
-    print(summary)
-    return summary
+    with make() as destinations, site.relay_kept():
+        summary = Crash(site, destinations, chance).run(rounds)
+        print(summary)
+        judge(summary)
 
 
 @pytest.mark.timeout(900)
-def test_kill_9_loses_nothing(site: Site, sink: Sink) -> None:
-    judge(rounds(site, sink, 20))
+@pytest.mark.parametrize(("make", "rounds"), [(by_route, 20), (by_mx, 10)])
+def test_kill_9_loses_nothing(site: Site, make: Make, rounds: int) -> None:
+    kill(site, make, rounds)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_kill_9_loses_nothing_in_200_rounds(site: Site, sink: Sink) -> None:
-    judge(rounds(site, sink, 200))
+@pytest.mark.parametrize("make", [by_route, by_mx])
+def test_kill_9_loses_nothing_in_200_rounds(site: Site, make: Make) -> None:
+    kill(site, make, 200)
