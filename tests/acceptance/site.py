@@ -108,6 +108,11 @@ class Site:
         return rows
 
 
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a directory of the server's, which may be running, without what is not a file: the workers' bell."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("bell"))
+
+
 def make_seed(folder: Path, certificate: Certificate) -> Seed:
     """Create the data directory before any server ran, as an installer would."""
     data = folder / "data"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.relay import eventually, letter, submit
-from tests.acceptance.site import Site
+from tests.acceptance.site import Site, copy_files
 from tests.fakes.sink import Sink
 
 PAGE = 4096
@@ -243,11 +243,11 @@ def test_a_letter_with_a_flipped_bit_is_set_aside_and_told(
 @pytest.mark.timeout(3600)
 def test_flipped_bits_never_stop_the_server_nor_change_a_letter(queued: Site, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    shutil.copytree(queued.data, kept)
+    copy_files(queued.data, kept)
     for round_number in range(40):
         with Sink() as sink:
             shutil.rmtree(queued.data)
-            shutil.copytree(kept, queued.data)
+            copy_files(kept, queued.data)
             queued.relay().log.write_bytes(b"")
             queued.routes = None
             queued.sink_port = sink.port

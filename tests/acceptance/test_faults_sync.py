@@ -167,7 +167,10 @@ def lose(site: Site, sink: Sink, trace: Path, fault: str) -> int:
         eventually(lambda: not site.queue(), "an empty queue")
         assert relay.stop() == 0
         lost = [line for line in relay.log_lines() if line["event"] == "worker.lost"]
-        assert [line.get("status") for line in lost] == [EXIT_SUSPECT]
+        # Whoever else has the spool open lets go of it as well, for the recovery.
+        assert lost[0]["worker_pid"] == worker
+        assert {line.get("status") for line in lost} == {EXIT_SUSPECT}
+        assert len({line["worker"] for line in lost}) == len(lost)
         assert [line["event"] for line in relay.log_lines()].count("spool.suspect") == 1
     arrived = {letter.sequence for letter in sink.letters}
     assert promised <= arrived <= tried

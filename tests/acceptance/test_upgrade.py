@@ -24,7 +24,7 @@ from sekisho.queue.layout import Layout
 from sekisho.queue.model import Message
 from sekisho.queue.records import encode_envelope
 from tests.acceptance.relay import Relay, environment, eventually, letter
-from tests.acceptance.site import Site
+from tests.acceptance.site import Site, copy_files
 from tests.fakes.sink import Sink
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "spool"
@@ -174,7 +174,7 @@ def kill_in_upgrade(relay: Relay, spool: Path, chance: random.Random) -> None:
 
 def look(spool: Path, aside: Path) -> tuple[int, set[int]]:
     """Say which version a copy of the spool is of, and which messages are queued in it."""
-    shutil.copytree(spool, aside)
+    copy_files(spool, aside)
     with contextlib.closing(sqlite3.connect(aside / "spool.db")) as connection:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         queued = {row >> 20 for (row,) in connection.execute("SELECT row FROM delivery")}
@@ -195,7 +195,7 @@ def upgrade(site: Site, sink: Sink, spool: Path, version: int, rounds: int) -> N
     chance = random.Random(random.getrandbits(32))  # noqa: S311  # moments, not secrets; pytest-randomly seeds them
     every = set(range(1, MESSAGES + 1))
     kept = site.folder / "kept"
-    shutil.copytree(spool, kept)
+    copy_files(spool, kept)
     seen = []
     with site.relay_kept() as relay:
         for number in range(rounds):
@@ -203,7 +203,7 @@ def upgrade(site: Site, sink: Sink, spool: Path, version: int, rounds: int) -> N
             if number and number % 2 == 0:
                 sink.letters.clear()
                 shutil.rmtree(spool)
-                shutil.copytree(kept, spool)
+                copy_files(kept, spool)
             kill_in_upgrade(relay, spool, chance)
             found, queued = look(spool, site.folder / "looked at")
             assert found in {version, schema.VERSION}
