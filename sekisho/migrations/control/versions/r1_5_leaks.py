@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("first_ms", sa.BigInteger(), nullable=False),
         sa.Column("last_ms", sa.BigInteger(), nullable=False),
         sa.Column("last_address", sa.String(length=45), nullable=False),
+        sa.Column("trusted_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["key_id"], ["api_key.id"], name=op.f("fk_key_use_key_id")),
         sa.PrimaryKeyConstraint("key_id", name=op.f("pk_key_use")),
     )
