@@ -349,3 +349,39 @@ async def test_who_may_not_send_is_told_before_the_body_is_looked_at(door: ApiDo
     assert errors(await send(door, "SG.nonsense", [])) == [
         (None, "The provided authorization grant is invalid, expired, or revoked")
     ]
+
+
+async def test_a_client_that_hangs_up_in_its_body_is_no_fault_of_ours(
+    door: ApiDoor, key: Issued, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door.catch_up()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def note(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/v3/mail/send",
+        "raw_path": b"/v3/mail/send",
+        "root_path": "",
+        "query_string": b"",
+        "client": ("192.0.2.7", 50_000),
+        "server": ("relay", 80),
+        "headers": [
+            (b"authorization", b"Bearer " + key.text.reveal()),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"100"),
+        ],
+    }
+    await door.app(scope, receive, note)
+
+    assert sent[0]["status"] == 400
+    assert "api.fault" not in capsys.readouterr().out
+    assert not stored(door)
+    assert door.mailing.memory.used_bytes == 0
