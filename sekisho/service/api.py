@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, cast
 
 from sekisho import sealing
-from sekisho.apikeys.use import KeyUse
 from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
@@ -27,6 +26,7 @@ from sekisho.doors.health import Application
 from sekisho.events.record import encode
 from sekisho.ids import KeyId
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.leaks.canary import Canaries
 from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock, SystemClock
@@ -38,7 +38,7 @@ from sekisho.queue.watch import SpoolSuspectError
 from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
 from sekisho.service.ipaccess import activity_writer
-from sekisho.service.keyuse import SCREENING_THREADS, noting, taken, use_writer
+from sekisho.service.keyuse import SCREENING_THREADS, canary_writer, key_use, noting, taken, use_writer
 from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
 
@@ -63,9 +63,15 @@ class Api:
         self._screening: Final = ThreadPoolExecutor(SCREENING_THREADS, thread_name_prefix="screening")
         self._follower: Final = Follower(control, self._apply)
         activity = Activity(control, Method.API, self._clock.now_ms)
-        self._use: Final = KeyUse(control, self._clock.now_ms)
+        self._use: Final = key_use(control, self._clock)
         refusals = Refusals(control, door=Method.API.value, now_ms=self._clock.now_ms)
-        self._writers: Final = (activity_writer(activity), refusal_writer(refusals), use_writer(self._use))
+        canaries = Canaries(control, door=Method.API.value, now_ms=self._clock.now_ms)
+        self._writers: Final = (
+            activity_writer(activity),
+            refusal_writer(refusals),
+            use_writer(self._use),
+            canary_writer(canaries),
+        )
         self._verifier: Final = Verifier(
             control,
             threads=self._logins,
@@ -73,6 +79,7 @@ class Api:
             feed_age_s=self._follower.age_s,
             on_attempt=noting(activity, self._use),
             on_refused=partial(noted, refusals),
+            on_canary=canaries.used,
         )
         relay = Relay(config.server.hostname, config.delivery.source_addresses)
         sealer = sealing.load(config.storage.master_key_file or context.directory.master_key, make=False)

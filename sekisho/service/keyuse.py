@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.apikeys.use import KeyUse
+from sekisho.db import Database
 from sekisho.identity import Identity, IPAddress
 from sekisho.ipaccess.activity import Activity
+from sekisho.leaks.anomaly import judge_uses
+from sekisho.leaks.canary import Canaries
+from sekisho.ports.clock import Clock
 from sekisho.queue.model import NewMessage
 from sekisho.service.periodic import Periodic
 from sekisho.submission import Submission
@@ -16,6 +20,16 @@ FLUSH_S: Final = 1.0
 
 SCREENING_THREADS: Final = 2
 """Of their own: mail that may carry a key must not keep others from logging in."""
+
+
+def key_use(control: Database, clock: Clock) -> KeyUse:
+    """Make the collector of a worker; what it writes is judged, and a key held that is used as never before."""
+    return KeyUse(control, clock.now_ms, judge_uses)
+
+
+def canary_writer(canaries: Canaries) -> Periodic:
+    """Tell of canary keys that were tried, each second and at the end."""
+    return Periodic("canary keys", canaries.flush, every_s=FLUSH_S, last=lambda: canaries.flush(everything=True))
 
 
 def use_writer(use: KeyUse) -> Periodic:

@@ -16,7 +16,6 @@ from typing import Final, cast
 import structlog
 
 from sekisho import sealing
-from sekisho.apikeys.use import KeyUse
 from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.keeper import HeadKeeper
 from sekisho.audit.refusals import Refusals
@@ -33,6 +32,7 @@ from sekisho.events.mover import Mover
 from sekisho.events.record import encode
 from sekisho.identity import Identity
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.leaks.canary import Canaries
 from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
@@ -50,7 +50,7 @@ from sekisho.service.crowd import Crowd
 from sekisho.service.destinations import sites
 from sekisho.service.gate import SmtpGate
 from sekisho.service.ipaccess import activity_writer, roll_backs
-from sekisho.service.keyuse import SCREENING_THREADS, noting, taken, use_writer
+from sekisho.service.keyuse import SCREENING_THREADS, canary_writer, key_use, noting, taken, use_writer
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
 from sekisho.service.periodic import Periodic
@@ -126,8 +126,9 @@ class _Worker:
         sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
         relay = Relay(config.server.hostname, delivery.source_addresses)
         activity = Activity(self._control, Method.SMTP, clock.now_ms)
-        self._use = KeyUse(self._control, clock.now_ms)
+        self._use = key_use(self._control, clock)
         refusals = Refusals(self._control, door=Method.SMTP.value, now_ms=clock.now_ms)
+        canaries = Canaries(self._control, door=Method.SMTP.value, now_ms=clock.now_ms)
         self._verifier = Verifier(
             self._control,
             threads=self._threads,
@@ -135,6 +136,7 @@ class _Worker:
             feed_age_s=self._follower.age_s,
             on_attempt=noting(activity, self._use),
             on_refused=partial(noted, refusals),
+            on_canary=canaries.used,
         )
         self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
         self._holds = Holds(self._control, threads=self._threads, on_change=self._holds_changed)
@@ -208,6 +210,7 @@ class _Worker:
         self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (
             activity_writer(activity),
             use_writer(self._use),
+            canary_writer(canaries),
             refusal_writer(refusals),
             *once,
         )

@@ -68,6 +68,9 @@ _Expires = Annotated[
 _Import = Annotated[
     bool, typer.Option("--import", help="Accept an existing SG. key from now on; it is read from standard input.")
 ]
+_Canary = Annotated[
+    bool, typer.Option("--canary", help="It opens nothing, and its use alarms: put it where only a thief looks.")
+]
 _OfAccount = Annotated[
     str | None, typer.Option("--account", metavar="NAME", help="Only this account's.", show_default=False)
 ]
@@ -91,6 +94,7 @@ def create(
     max_recipients: _MaxRecipients = None,
     expires: _Expires = None,
     import_: _Import = False,
+    canary: _Canary = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -109,7 +113,7 @@ def create(
             now_ms=who.at_ms,
         )
     )
-    wish = Wish(name, policy, scope or None)
+    wish = Wish(name, policy, scope or None, canary=canary)
     text = _read_text() if import_ else None
     with open_site(config, data) as site, site.control.begin() as tx:
         owner = the_owner(tx, account, subuser)

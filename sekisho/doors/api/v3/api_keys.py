@@ -69,6 +69,8 @@ class NewKey(msgspec.Struct, frozen=True):
     name: str
     scopes: list[str] | None = None
     policy: PolicyBody | None = None
+    canary: bool = False
+    """Opens nothing, and its use alarms: a key to be stolen."""
 
 
 class KeyReplaced(msgspec.Struct, frozen=True):
@@ -105,7 +107,7 @@ class KeyListed(msgspec.Struct, frozen=True):
     api_key_id: str
     name: str
     state: str
-    """``active``, ``held``, or ``expired``."""
+    """``active``, ``held``, ``expired``, or ``canary``."""
     created_at: int
     last_used_at: int | None
     last_used_ip: str | None
@@ -203,7 +205,7 @@ async def create(caller: Calling, store: Stored, data: JSONBody[NewKey]) -> KeyM
         owner = accounts.account_by_id(tx, caller.owner_id)
         if owner is None:
             raise plain(404)
-        return actions.issue(tx, owner, Wish(data.name, policy, wanted), by=caller.by)
+        return actions.issue(tx, owner, Wish(data.name, policy, wanted, canary=data.canary), by=caller.by)
 
     issued = await store.write(make, field="name")
     shown = _shown(issued.key, None, caller.now_ms)
