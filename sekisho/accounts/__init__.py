@@ -14,6 +14,7 @@ from sekisho.accounts.actions import (
 )
 from sekisho.accounts.model import (
     Account,
+    Gone,
     Stopped,
     account_by_id,
     credits_of,
@@ -30,6 +31,7 @@ from sekisho.accounts.model import (
 
 __all__ = [
     "Account",
+    "Gone",
     "Stopped",
     "account_by_id",
     "create_account",

@@ -115,10 +115,20 @@ def count_subusers(tx: Connection, of: AccountId) -> int:
     return tx.execute(query).scalar_one()
 
 
-def unerased(tx: Connection) -> tuple[AccountId, ...]:
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A deleted subuser that has left something elsewhere."""
+
+    id: AccountId
+    account_id: AccountId
+    deleted_ms: int
+
+
+def unerased(tx: Connection) -> tuple[Gone, ...]:
     """List deleted subusers that have left something elsewhere."""
     gone = account.c.deleted_ms.is_not(None) & account.c.erased_ms.is_(None)
-    return tuple(AccountId(number) for number in tx.execute(select(account.c.id).where(gone)).scalars())
+    query = select(account.c.id, account.c.parent_id, account.c.deleted_ms).where(gone).order_by(account.c.id)
+    return tuple(Gone(AccountId(row.id), AccountId(row.parent_id), row.deleted_ms) for row in tx.execute(query))
 
 
 def name_taken(tx: Connection, name: str) -> bool:

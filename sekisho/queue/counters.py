@@ -18,3 +18,13 @@ def used_of(directory: Path, bucket: Bucket) -> int:
         return 0
     with closing(schema.connect(database, read_only=True)) as connection:
         return read_count(connection, bucket.key, bucket.until_day)
+
+
+def has_queued(directory: Path, sender_id: int) -> bool:
+    """Whether mail of an account or subuser is still queued on this node."""
+    database = Layout(directory).database
+    if not database.exists():
+        return False
+    with closing(schema.connect(database, read_only=True)) as connection:
+        query = "SELECT 1 FROM delivery WHERE sender = ? LIMIT 1"
+        return connection.execute(query, (sender_id,)).fetchone() is not None

@@ -16,6 +16,7 @@ from sekisho.service.api import Api
 from sekisho.service.auditing import head_keeper
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
+from sekisho.service.erasing import eraser
 from sekisho.service.http import HttpServer
 from sekisho.service.ipaccess import roll_backs
 from sekisho.service.moving import mover
@@ -51,6 +52,7 @@ def run_web(context: WorkerContext) -> int:
         mover(directory, events),
         head_keeper(context.config, directory, control),
         roll_backs(control, SystemClock()),
+        eraser(control, events, directory.spool, SystemClock()),
     )
 
     async def main(context: WorkerContext, channel: Channel) -> int:
