@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sekisho import accounts
+from sekisho.credits import TOTAL_MAX, Credits, Reset
 from sekisho.doors.cli.acting import by, done, moment, the_account, the_relay, the_subuser
-from sekisho.doors.cli.common import ConfigOption, DataOption, JsonOption, emit, open_site, table
+from sekisho.doors.cli.common import CommandError, ConfigOption, DataOption, JsonOption, emit, open_site, table
 from sekisho.policy.closing import delete_subuser
+from sekisho.queue.counters import used_of
 
 app = typer.Typer(no_args_is_help=True, help="Senders within an account, each with keys and domains of its own.")
 
@@ -68,6 +71,67 @@ def enable(name: _Name, config: ConfigOption = None, data: DataOption = None, as
     with open_site(config, data) as site, site.control.begin() as tx:
         after = accounts.enable(tx, the_subuser(tx, name), by=by())
     emit({"subuser": after.name, "disabled": False}, as_json, f"Subuser {after.name} is enabled.")
+
+
+@app.command("credits")
+def credits_(  # noqa: PLR0917
+    name: _Name,
+    total: Annotated[
+        int | None,
+        typer.Option(
+            "--total", metavar="N", min=1, max=TOTAL_MAX, help="Grant so many recipients.", show_default=False
+        ),
+    ] = None,
+    reset: Annotated[
+        Reset | None, typer.Option("--reset", help="Grant them anew each time; else once.", show_default=False)
+    ] = None,
+    add: Annotated[
+        int | None, typer.Option("--add", metavar="N", help="Add to what remains (or -N).", show_default=False)
+    ] = None,
+    unlimited: Annotated[bool, typer.Option("--unlimited", help="Lift the limit.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or set how many recipients a subuser may mail."""
+    if sum((total is not None, add is not None, unlimited)) > 1:
+        message = "--total, --add and --unlimited exclude one another"
+        raise CommandError(message)
+    if reset is not None and total is None:
+        message = "--reset goes with --total"
+        raise CommandError(message)
+    who = by()
+    with open_site(config, data) as site:
+        with site.control.begin() as tx:
+            subuser = the_subuser(tx, name)
+            if total is not None:
+                granted = Credits(subuser.id, total, reset, who.at_ms)
+                subuser = accounts.grant_credits(tx, subuser, granted, by=who)
+            elif unlimited:
+                subuser = accounts.grant_credits(tx, subuser, None, by=who)
+            elif add is not None:
+                if subuser.credits is None:
+                    message = f"the credits of {subuser.name} are unlimited: grant some with --total first"
+                    raise CommandError(message)
+                subuser = accounts.grant_credits(tx, subuser, subuser.credits.changed_by(add, who.at_ms), by=who)
+        document = _credits(subuser, site.directory.spool, who.at_ms)
+    remain = document["remain"]
+    said = "without limit" if remain is None else f"{remain} more recipients"
+    emit(document, as_json, f"Subuser {subuser.name} may mail {said}.")
+
+
+def _credits(subuser: accounts.Account, spool: Path, now_ms: int) -> dict[str, object]:
+    granted = subuser.credits
+    if granted is None:
+        return {"subuser": subuser.name, "type": "unlimited", "reset": None, "remain": None, "total": None}
+    bucket = granted.bucket(now_ms)
+    return {
+        "subuser": subuser.name,
+        "type": "nonrecurring" if granted.reset is None else "recurring",
+        "reset": None if granted.reset is None else granted.reset.value,
+        "remain": max(0, bucket.size - used_of(spool, bucket)),
+        "total": granted.total,
+    }
 
 
 @app.command()

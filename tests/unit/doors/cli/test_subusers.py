@@ -29,3 +29,18 @@ def test_an_account_is_no_subuser(sekisho: CommandLine) -> None:
     sekisho.text("account", "create", "acme", "--owner", "o@example.com")
     assert "no subuser 'acme'" in sekisho.error("subuser", "delete", "acme")
     assert "no account 'nobody'" in sekisho.error("subuser", "create", "x", "--account", "nobody")
+
+
+def test_credits_are_shown_granted_added_to_and_lifted(sekisho: CommandLine) -> None:
+    sekisho.text("account", "create", "acme", "--owner", "o@example.com")
+    sekisho.text("subuser", "create", "shop", "--account", "acme")
+    assert sekisho.json("subuser", "credits", "shop")["type"] == "unlimited"
+    assert "are unlimited" in sekisho.error("subuser", "credits", "shop", "--add", "5")
+    granted = sekisho.json("subuser", "credits", "shop", "--total", "100", "--reset", "monthly")
+    assert granted == {"subuser": "shop", "type": "recurring", "reset": "monthly", "remain": 100, "total": 100}
+    assert sekisho.json("subuser", "credits", "shop", "--add", "-30")["remain"] == 70
+    assert "70 more recipients" in sekisho.text("subuser", "credits", "shop")
+    assert sekisho.json("subuser", "credits", "shop", "--total", "5")["type"] == "nonrecurring"
+    assert sekisho.json("subuser", "credits", "shop", "--unlimited")["remain"] is None
+    assert "exclude one another" in sekisho.error("subuser", "credits", "shop", "--total", "5", "--unlimited")
+    assert "--reset goes with --total" in sekisho.error("subuser", "credits", "shop", "--reset", "daily")
