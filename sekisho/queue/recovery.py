@@ -159,10 +159,14 @@ def _damage(layout: Layout) -> str | None:
         with closing(schema.connect(layout.database)) as connection:
             schema.upgrade(connection)
             schema.read_meta(connection)
+            if changed := schema.altered(connection):
+                return f"the tables are not as they were made: {', '.join(name for _kind, name in sorted(changed))}"
             for table in ("message", "delivery", "outbox", "daily", "rate", "change", "shut", "shut_destination"):
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
     except NotASpoolError as error:
         return str(error)
+    except UnicodeDecodeError:
+        return "the names of its tables or columns are not text"
     except sqlite3.Error as error:
         # A full disk or a busy file is no damage, and a missing table is.
         if fault_of(error) in {Fault.SUSPECT, Fault.OURS}:

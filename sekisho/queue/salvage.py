@@ -13,7 +13,7 @@ import msgspec
 
 from sekisho.queue import schema
 from sekisho.queue.records import read_envelope
-from sekisho.queue.schema import RECIPIENT_BITS, Meta, NotASpoolError
+from sekisho.queue.schema import RECIPIENT_BITS, Meta, NotASpoolError, SpoolTooNewError
 
 _EVENT_LEAP: Final = 1 << 32
 """Added to the counters: sequences that were handed out, and then lost with a failed sync, are never used again."""
@@ -32,6 +32,9 @@ _COLUMNS: Final = {
 
 _ADDED: Final = {"delivery": ("size", "faults"), "message": ("checksum", "body_checksum")}
 """Columns of later versions, with defaults: a damaged spool of before may be beyond upgrading and still be read."""
+
+_UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""The second when the name of a column, or an error that quotes the file, is not text."""
 
 _WAL_PAGES: Final = 8000
 _COMMIT_EVERY: Final = 5000
@@ -88,25 +91,28 @@ def _open(old: Path) -> sqlite3.Connection | None:
     if not old.exists() or old.stat().st_size == 0:
         return None
     try:
-        return schema.connect(old)
-    except sqlite3.Error:
+        source = schema.connect(old, damaged=True)
+    except _UNREADABLE:
         return None
+    with suppress(*_UNREADABLE, SpoolTooNewError):
+        schema.mend(source)
+    return source
 
 
 def _read_identity(source: sqlite3.Connection) -> Meta | None:
     try:
-        with suppress(sqlite3.Error):
+        with suppress(*_UNREADABLE):
             # An old schema is brought up to date first, as far as that is possible.
             schema.upgrade(source)
         return schema.read_meta(source)
-    except (sqlite3.Error, NotASpoolError):
+    except (*_UNREADABLE, NotASpoolError):
         return None
 
 
 def _columns(source: sqlite3.Connection, table: str) -> str:
     added = _ADDED.get(table, ())
     if added:
-        with suppress(sqlite3.Error):
+        with suppress(*_UNREADABLE):
             present = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
             return ", ".join([_COLUMNS[table], *(name for name in added if name in present)])
     return _COLUMNS[table]
@@ -132,14 +138,14 @@ def _copy_mail(source: sqlite3.Connection, target: sqlite3.Connection, salvaged:
     try:
         (messages,) = source.execute("SELECT count(*) FROM message").fetchone()
         salvaged.orphan_messages = max(0, messages - salvaged.messages)
-    except sqlite3.Error:
+    except _UNREADABLE:
         salvaged.damaged_places += 1
 
 
 def _copy_message(source: sqlite3.Connection, target: sqlite3.Connection, number: int, columns: str) -> bool:
     try:
         message = source.execute(f"SELECT {columns} FROM message WHERE row = ?", (number,)).fetchone()
-    except sqlite3.Error:
+    except _UNREADABLE:
         return False
     # Its checksum goes with it, fitting or not: whoever reads it then sets it aside, where people find it.
     return message is not None and _is_sound(message) and _insert(target, "message", columns, message)
@@ -169,7 +175,7 @@ def _copy_unordered(source: sqlite3.Connection, target: sqlite3.Connection, tabl
     rows: list[tuple[Any, ...]] = []
     try:
         rows = source.execute(f"SELECT {_COLUMNS[table]} FROM {table}").fetchall()
-    except sqlite3.Error:
+    except _UNREADABLE:
         salvaged.damaged_places += 1
     for row in rows:
         _insert(target, table, _COLUMNS[table], row)
@@ -188,7 +194,7 @@ def _rows(
             ):
                 after, leap = row[0], 1
                 yield row
-        except sqlite3.Error:
+        except _UNREADABLE:
             if leap == 1:
                 salvaged.damaged_places += 1
             after = min(after + leap, _ROW_MAX)
@@ -213,7 +219,7 @@ def _copy_clock(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Go on in the same time; without it what is queued counts as queued by the wall clock."""
     try:
         found = source.execute("SELECT offset_ms, seen_ms FROM clock").fetchone()
-    except sqlite3.Error:
+    except _UNREADABLE:
         return
     if found is not None and all(isinstance(value, int) for value in found):
         target.execute("UPDATE clock SET offset_ms = ?, seen_ms = ?", found)
@@ -223,7 +229,7 @@ def _count_on(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Set the counters beyond everything that was ever handed out, as far as can be known."""
     try:
         found = source.execute("SELECT next_message, next_event FROM counter").fetchone()
-    except sqlite3.Error:
+    except _UNREADABLE:
         found = None
     message, event = found or (0, 0)
     (last_delivery,) = target.execute("SELECT coalesce(max(row), 0) FROM delivery").fetchone()

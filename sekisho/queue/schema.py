@@ -8,9 +8,11 @@ because the counter is a row, not the highest number present.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +148,8 @@ _VERSION_3 = (
     "ALTER TABLE message ADD COLUMN body_checksum INTEGER",  # of the body's file
 )
 
+_MADE = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+
 _STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """One entry per version: the statements that lead to it from the one before."""
 
@@ -171,11 +175,12 @@ class Meta:
     node: int
 
 
-def connect(path: Path, *, read_only: bool = False, wal_pages: int = 0) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False, wal_pages: int = 0, damaged: bool = False) -> sqlite3.Connection:
     """Open an existing spool file, in explicit transactions, every commit synced.
 
     ``wal_pages`` is SQLite's own automatic checkpoint; 0 for those who checkpoint themselves, where an error is seen
-    (SQLite keeps quiet about a failed automatic one). The connection may be handed to another thread, never shared.
+    (SQLite keeps quiet about a failed automatic one). ``damaged`` opens it also when its own description of its tables
+    cannot be understood. The connection may be handed to another thread, never shared.
     """
     mode = "rw" if not read_only else "ro"
     connection = sqlite3.connect(
@@ -187,6 +192,8 @@ def connect(path: Path, *, read_only: bool = False, wal_pages: int = 0) -> sqlit
         cached_statements=STATEMENTS,
     )
     try:
+        if damaged:
+            connection.execute("PRAGMA writable_schema=ON")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={wal_pages}")
         # Debian builds SQLite with SECURE_DELETE, which writes zeros over every deleted message: twice the writing.
@@ -254,6 +261,46 @@ def _version(connection: sqlite3.Connection) -> int:
     if version > VERSION:
         raise SpoolTooNewError(version)
     return int(version)
+
+
+def altered(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """Find what is missing or not as it was made: how it is made, by type and name. What others added is no matter.
+
+    Read as it is stored: SQLite takes a column of another name, or of one that is not text, as it finds it.
+    """
+    connection.text_factory = bytes
+    try:
+        found = {(kind, name): _words(sql) for kind, name, sql in connection.execute(_MADE)}
+    finally:
+        connection.text_factory = str
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        for step in _STEPS[: _version(connection)]:
+            for statement in step:
+                fresh.execute(statement)
+        wanted = fresh.execute(_MADE).fetchall()
+    return {
+        (kind, name): sql
+        for kind, name, sql in wanted
+        if found.get((kind.encode(), name.encode())) != _words(sql.encode())
+    }
+
+
+def _words(sql: bytes) -> list[bytes]:
+    """What a definition says: SQLite keeps comments, and those are worded anew from release to release."""
+    return re.sub(rb"--[^\n]*", b"", sql).split()
+
+
+def mend(connection: sqlite3.Connection) -> None:
+    """Read the tables as they were made, whatever a damaged file says that they are.
+
+    In a transaction that then stays open and must not be committed: the file is evidence.
+    """
+    if not (wanted := altered(connection)):
+        return
+    connection.execute("BEGIN")
+    for (kind, name), sql in wanted.items():
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE type = ? AND name = ?", (sql, kind, name))
+    connection.execute("PRAGMA writable_schema=RESET")
 
 
 def read_meta(connection: sqlite3.Connection) -> Meta:

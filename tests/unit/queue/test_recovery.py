@@ -151,6 +151,38 @@ async def test_a_lost_table_is_recovered_from(open_spool: OpenSpool, tmp_path: P
     accepted(await spool.append(make()))
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        (b"address TEXT NOT NULL", b"\xa0ddress TEXT NOT NULL"),
+        (b"address TEXT NOT NULL", b"iddress TEXT NOT NULL"),
+        (b"account INTEGER NOT NULL", b"account INTEGER(NOT NULL"),
+        (b"CREATE TABLE message (", b"CREATE TABLD message ("),
+        (b"CREATE TABLE message (", b"CREATE TABLE me\xf3sage ("),
+        (b"CREATE INDEX delivery_due ON", b"CREATE INDEX delivery_duf ON"),
+        (b"spool BLOB NOT NULL", b"spool BLOC NOT NULL"),
+        (b"spool BLOB NOT NULL", b"spo\xefl BLOB NOT NULL"),
+    ],
+)
+async def test_a_damaged_description_of_the_tables_costs_no_row(
+    open_spool: OpenSpool, tmp_path: Path, written: bytes, found: bytes
+) -> None:
+    await filled(open_spool)
+    database = tmp_path / "spool" / "spool.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = database.read_bytes()
+    assert before.count(written) == 1
+    database.write_bytes(before.replace(written, found))
+    spool = open_spool()
+    assert spool.report.recovered is not None
+    salvaged = spool.report.recovered.salvaged
+    assert (salvaged.messages, salvaged.deliveries, salvaged.events) == (5, 10, 1)
+    assert (salvaged.damaged_places, salvaged.new_identity) == (0, False)
+    assert spool.report.recovered.aside.read_bytes() == before.replace(written, found), "evidence"
+    assert len(await due(spool, "d.example", NOW_MS, 100)) == 10
+
+
 @pytest.mark.parametrize("table", ["message", "delivery", "outbox"])
 async def test_damaged_pages_cost_only_what_is_on_them(open_spool: OpenSpool, tmp_path: Path, table: str) -> None:
     directory = tmp_path / "spool"
