@@ -25,7 +25,7 @@ dev-install: $(DEV)
 test: $(DEV) ## the whole test suite but the slow rounds; what CI runs
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(DEV) ## minutes long: 200 kill -9 rounds
+test-slow: $(DEV) ## an hour long: 200 rounds of kill -9 each by route and by MX, and every fault in turn (CONTRIBUTING.md lists them)
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)
 
 fuzz: $(DEV) ## look for input that breaks a reader; SECONDS=60 for each target, ARGS="replies session" for some
