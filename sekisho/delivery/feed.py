@@ -133,6 +133,8 @@ class Feed:
         self._queues: dict[str, deque[Job]] = {}
         self._rotation: deque[str] = deque()
         self._preparing = 0
+        self._quarantined = 0
+        """Suspects that wait for their turn, which may take long: they are not of what is prepared ahead."""
         self._prepared: deque[Job] = deque()
         self._gate = Gate.OPEN
         self._reason: Temporary | Bounced | None = None
@@ -163,7 +165,7 @@ class Feed:
     @property
     def is_empty(self) -> bool:
         """Nothing waits and nothing is being prepared."""
-        return not (self._rotation or self._preparing or self._prepared)
+        return not (self._rotation or self._preparing or self._quarantined or self._prepared)
 
     @property
     def wants_probe(self) -> bool:
@@ -196,6 +198,8 @@ class Feed:
                 # What was held or dropped while it waited here is not attempted.
                 if self._may_start(job):
                     job.started = True
+                    for delivery in job.deliveries:
+                        self._ledger.flights.begin(delivery)
                     found = job
                     break
         if bucket is not None:
@@ -359,15 +363,27 @@ class Feed:
         return job
 
     def _prepare(self, job: Job) -> None:
-        self._preparing += 1
-        if job.is_suspect:
-            self._quarantine.enter(partial(self._begin, job, is_suspect=True))
+        if job.faults:
+            self._quarantined += 1
+            self._quarantine.enter(job.faults, partial(self._begin_suspect, job))
         else:
-            self._begin(job, is_suspect=False)
+            self._begin(job)
 
-    def _begin(self, job: Job, *, is_suspect: bool) -> None:
-        waiting = _Preparation(job, len(job.deliveries), is_suspect=is_suspect)
+    def _begin_suspect(self, job: Job, leave: Callable[[], None]) -> None:
+        self._quarantined -= 1
+        if self._stopped:
+            return
+        if not self._may_start(job):
+            leave()
+            return
+        job.on_left = leave
+        self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        self._preparing += 1
+        waiting = _Preparation(job, len(job.deliveries))
         for position, delivery in enumerate(job.deliveries):
+            self._ledger.flights.begin(delivery)
             try:
                 future = self._preparer.prepare(delivery)
             except Exception as fault:  # noqa: BLE001  # ours, and this message's alone: the lane goes on
@@ -388,9 +404,6 @@ class Feed:
         if waiting.missing:
             return
         self._preparing -= 1
-        if waiting.is_suspect:
-            # Not at once: what comes next may be ready at once too, and so on, ever deeper.
-            self._loop.call_soon(self._quarantine.left)
         job = waiting.job
         for delivery, result in zip(job.deliveries, waiting.results, strict=True):
             match result:
@@ -413,6 +426,8 @@ class Feed:
             self._offer(job)
 
     def _offer(self, job: Job, *, first: bool = False) -> None:
+        for delivery in job.deliveries:
+            self._ledger.flights.rest(delivery)
         if self._elsewhere is not None:
             self._elsewhere(job)
             return
@@ -490,12 +505,11 @@ def is_held(holds: HeldSenders, message: Message) -> bool:
 class _Preparation:
     """A job whose recipients' copies are being prepared."""
 
-    __slots__ = ("is_suspect", "job", "missing", "results")
+    __slots__ = ("job", "missing", "results")
 
-    def __init__(self, job: Job, missing: int, *, is_suspect: bool) -> None:
+    def __init__(self, job: Job, missing: int) -> None:
         self.job = job
         self.missing = missing
-        self.is_suspect = is_suspect
         self.results: list[Prepared | Temporary | None] = [None] * missing
 
 

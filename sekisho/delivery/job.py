@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sekisho.preparation.model import Ready
 from sekisho.queue.model import Delivery
 
@@ -30,7 +32,7 @@ class Holding:
 class Job:
     """One delivery; or several of one message with the same content, on a route that shares the envelope sender."""
 
-    __slots__ = ("cost_bytes", "deliveries", "holding", "left", "ready", "returns", "started")
+    __slots__ = ("cost_bytes", "deliveries", "holding", "left", "on_left", "ready", "returns", "started")
 
     def __init__(self, deliveries: tuple[Delivery, ...], holding: Holding, sharers: int = 1) -> None:
         """``sharers``: how many jobs of this message are made at once; the content is in memory once for all."""
@@ -42,6 +44,8 @@ class Job:
         self.cost_bytes = content_bytes // sharers + _RECORD_BYTES * len(deliveries)
         self.left = len(deliveries)
         """Deliveries of it that are still in memory."""
+        self.on_left: Callable[[], None] | None = None
+        """Called when none is."""
         self.ready: Ready | None = None
         self.started = False
         """An outlet has it: it ends in a settlement whatever an operator does meanwhile."""
@@ -49,6 +53,6 @@ class Job:
         """How often a connection gave it back unheard."""
 
     @property
-    def is_suspect(self) -> bool:
-        """Our own fault befell it before: the next may take others with it."""
-        return any(delivery.faults for delivery in self.deliveries)
+    def faults(self) -> int:
+        """How often our own fault befell it before: the next may take others with it."""
+        return max(delivery.faults for delivery in self.deliveries)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sekisho.delivery.job import Holding, Job
+from sekisho.queue.flights import Flights
 from sekisho.queue.model import Delivery
 
 
@@ -33,8 +34,10 @@ _NOTHING: frozenset[int] = frozenset()
 class Ledger:
     """Deliveries by row, and rows by destination."""
 
-    def __init__(self, limits: MemoryLimits) -> None:
+    def __init__(self, limits: MemoryLimits, flights: Flights | None = None) -> None:
+        """``flights``: where it is written down what is under way; None = nowhere."""
         self._limits = limits
+        self.flights = flights or Flights()
         self._jobs: dict[int, Job] = {}
         self._rows: dict[str, set[int]] = {}
         self._settling: set[int] = set()
@@ -91,6 +94,7 @@ class Ledger:
     def settling(self, delivery: Delivery) -> None:
         """Its outcome is on the way to disk."""
         self._settling.add(delivery.row)
+        self.flights.over(delivery)
         job = self._jobs.get(delivery.row)
         if job is not None:
             job.holding.settled += 1
@@ -99,6 +103,7 @@ class Ledger:
         """Settled or set aside: the spool alone knows it now."""
         self._settling.discard(delivery.row)
         self._withdrawn.discard(delivery.row)
+        self.flights.left(delivery)
         job = self._jobs.pop(delivery.row, None)
         if job is None:
             return
@@ -111,6 +116,8 @@ class Ledger:
         job.holding.count -= 1
         if not job.left:
             self._bytes -= job.cost_bytes
+            if job.on_left is not None:
+                job.on_left()
 
     def forget(self, rows: Iterable[int]) -> None:
         """Release what has not been started; what has will be settled, and must not be read again before."""

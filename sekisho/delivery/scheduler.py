@@ -30,13 +30,14 @@ from sekisho.delivery.pool import Pool
 from sekisho.delivery.quarantine import Quarantine
 from sekisho.delivery.refill import Refill
 from sekisho.delivery.routes import Routes, Target
-from sekisho.delivery.settling import Settling
+from sekisho.delivery.settling import FAULTS_MAX, Settling
 from sekisho.delivery.shaping import NextHop, Shape, Shaping
 from sekisho.delivery.site import NoMail, Site
 from sekisho.delivery.tasks import Tasks
 from sekisho.delivery.verdict import Temporary, Verdict
 from sekisho.ports.clock import Clock
 from sekisho.preparation.model import Preparer
+from sekisho.queue.flights import Flights
 from sekisho.queue.model import Bounced, Deferred, Delivery, Outcome
 from sekisho.queue.retry import RetryPolicy
 from sekisho.queue.spool import HeldSenders, OpenHop, ShutHop, Spool
@@ -53,6 +54,11 @@ QUIT_S = 1.0
 """How long a drain waits for hosts to answer QUIT."""
 BLAME_S = 5.0
 """How long the outcomes of a fault may take to be written before the process ends all the same."""
+KILLED = Temporary(
+    f"4.3.0 a worker process of this server ended {FAULTS_MAX} times while it was sending this message",
+    "4.3.0",
+    is_fault=True,
+)
 _LOOKUP_SHARE = 4
 """A quarter of memory at most waits for DNS: ten thousand dead domains must not stand before others."""
 
@@ -74,6 +80,7 @@ class Scheduler:
         sites: SiteFinder | None = None,
         shaping: Shaping | None = None,
         capture: CaptureStore | None = None,
+        flights: Flights | None = None,
         memory: MemoryLimits | None = None,
         connections: ConnectionLimits | None = None,
         source_addresses: Sequence[str] = (),
@@ -83,7 +90,8 @@ class Scheduler:
     ) -> None:
         """``sites``: where mail goes that no route leads anywhere; None = nowhere.
 
-        ``capture``: everything ends there, whatever the routes. ``connections``: their times; how many there are and
+        ``capture``: everything ends there, whatever the routes. ``flights``: what was under way when workers died, and
+        where to write down what is; None = nobody will ask. ``connections``: their times; how many there are and
         for how much, ``shaping`` says. ``read_ahead``: jobs prepared ahead in each lane.
         """
         self._spool = spool
@@ -95,7 +103,7 @@ class Scheduler:
         self._connections = connections or ConnectionLimits()
         self._read_ahead = read_ahead
         self._memory = memory or MemoryLimits()
-        self._ledger = Ledger(self._memory)
+        self._ledger = Ledger(self._memory, flights)
         self._backlog = Backlog()
         self._settling = Settling(
             spool,
@@ -124,7 +132,7 @@ class Scheduler:
             holds=holds,
             max_age_ms=round(retry.max_age_s * 1000),
             room=self._room,
-            admit=self._admit,
+            admit=self._admit_read,
         )
         self._retired: list[Outlet] = []
         self._shut_before: dict[str, ShutHop] = {}
@@ -208,6 +216,7 @@ class Scheduler:
                 await self._until(lambda: not self._settling.unwritten)
         except TimeoutError:
             _log.warning("delivery.blame_unwritten", unwritten=self._settling.unwritten)
+        self._ledger.flights.rest_all()
 
     async def drain(self, deadline_s: float) -> None:
         """Start nothing more, finish what is under way, write every outcome; what takes longer is cut off.
@@ -231,6 +240,7 @@ class Scheduler:
                 _log.warning("delivery.drain_cut_off", under_way=self._under_way)
         for outlet in self._outlets():
             outlet.abandon()
+        self._ledger.flights.rest_all()
         await self._tasks.close()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
@@ -285,6 +295,24 @@ class Scheduler:
 
     def _way(self, delivery: Delivery, found: Site | NoMail | None = None) -> Lane | NoMail | None:
         return self._lanes.of(delivery, found) if self._capture is None else self._capture
+
+    def _admit_read(self, deliveries: Sequence[Delivery]) -> None:
+        """Take what was read from the spool: deaths of workers count as faults that nobody could write down."""
+        innocent: list[Delivery] = []
+        for delivery in deliveries:
+            deaths = self._ledger.flights.deaths(delivery)
+            if not deaths:
+                innocent.append(delivery)
+            elif delivery.faults + deaths < FAULTS_MAX:
+                innocent.append(replace(delivery, faults=delivery.faults + deaths))
+            else:
+                self._set_aside(replace(delivery, faults=FAULTS_MAX - 1))
+        self._admit(innocent)
+
+    def _set_aside(self, delivery: Delivery) -> None:
+        job = Job((delivery,), self._unsent)
+        self._ledger.admit(job)
+        self._conclude_unsent(job, KILLED)
 
     def _admit(self, deliveries: Sequence[Delivery], found: Site | NoMail | None = None) -> None:
         """Form jobs, put them into the ledger and then on their way. ``found``: what a look-up of theirs came to."""

@@ -19,7 +19,7 @@ from sekisho.queue.spool import Settlement, Spool
 _log = structlog.get_logger(__name__)
 
 FAULTS_MAX = 5
-"""Attempts in a row that end in a fault of our own, after which a delivery is set aside for somebody to look at."""
+"""Attempts in a row that end in a fault of our own, or in the worker's death, after which a delivery is set aside."""
 RETRY_SETTLE_S = 1.0
 """Pause before a settlement that could not be written is written again."""
 

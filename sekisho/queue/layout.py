@@ -31,8 +31,12 @@ class Layout:
 
     @property
     def slots(self) -> Path:
-        """One lock file per worker slot."""
+        """One lock file per worker slot, and one that says what its worker has under way."""
         return self.root / "slots"
+
+    def flights(self, slot: int) -> Path:
+        """Name the file of what the worker of a slot has under way."""
+        return self.slots / f"{slot}.flight"
 
     @property
     def write_lock(self) -> Path:

@@ -22,6 +22,7 @@ from sekisho.ids import MessageId, message_id_text
 from sekisho.ports.clock import Clock
 from sekisho.queue import bodies, queries, recovery, schema, timeline
 from sekisho.queue.faults import EXIT_SUSPECT, NO_ROOM, Fault, fault_of, mark_suspect
+from sekisho.queue.flights import Flights
 from sekisho.queue.freshness import Freshness, Read
 from sekisho.queue.layout import Layout
 from sekisho.queue.model import BodyFile, Delivery, Dropped, NewMessage
@@ -88,6 +89,8 @@ class LocalSpool:
         self._on_adopted = on_adopted
         self._usage, self.report = recovery.enter(layout, clock.now_ms())
         self._slots = Slots(layout) if with_slot else None
+        self.flights = Flights.at(layout.flights(self._slots.first)) if self._slots else Flights()
+        """What is under way here, and what was when workers before died."""
         connection = schema.connect(layout.database, read_only=True)
         self.meta = schema.read_meta(connection)
         self.clock = timeline.read(connection, clock)
@@ -311,6 +314,8 @@ class LocalSpool:
 
     def _adopted(self, slots: tuple[int, ...]) -> None:
         _log.info("spool.adopted", slots=slots)
+        for slot in slots:
+            self.flights.absorb(self._layout.flights(slot))
         if self._on_adopted is not None:
             self._on_adopted()
 

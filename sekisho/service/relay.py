@@ -172,6 +172,7 @@ class _Worker:
             shaping=shaping(delivery, context.worker_count),
             retry=RetryPolicy(delivery.retry_first_s, delivery.retry_max_s, delivery.max_age_s),
             capture=self._capture,
+            flights=self._spool.flights,
             source_addresses=[str(address) for address in delivery.source_addresses],
         )
 
