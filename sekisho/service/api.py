@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
 from sekisho.service.ipaccess import activity_writer
 from sekisho.service.keyuse import SCREENING_THREADS, canary_writer, key_use, noting, taken, use_writer
+from sekisho.service.notices import NoticeMailer
 from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
 
@@ -105,7 +107,17 @@ class Api:
             threads=self._bodies,
             incoming=self._spool.incoming / "web",
             hostname=config.server.hostname,
+            on_refused=partial(noted, refusals),
         )
+        self._notices: Final = NoticeMailer(
+            control,
+            threads=self._threads,
+            intake=self._mailing.intake,
+            sender=lambda: self._config.server.notices_from or f"sekisho@{self._config.server.hostname}",
+            hostname=config.server.hostname,
+            clock=self._clock,
+        )
+        self._telling: asyncio.Task[None] | None = None
         store = Store(control, self._threads)
         # The two spell the same ASGI callable.
         self.app: Final = cast(
@@ -139,8 +151,13 @@ class Api:
         self._spool.start()
         for writer in self._writers:
             writer.start()
+        self._telling = asyncio.create_task(self._notices.run(), name="notices")
 
     async def stop(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._telling
         for writer in self._writers:
             await asyncio.to_thread(writer.stop)
         await asyncio.to_thread(self._follower.stop)

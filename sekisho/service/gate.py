@@ -82,7 +82,7 @@ class SmtpGate:
             # Who may send as what cannot be known: never accepted on a guess.
             return Refused(Reason.STORAGE_UNAVAILABLE)
         if isinstance(answer, Refused):
-            self._on_refused(answer.reason, None, submission.identity)
+            self._on_refused(answer.reason, submission.address, submission.identity)
             return answer
         accepted, deliveries = answer
         if deliveries:

@@ -27,7 +27,9 @@ def identity(*scopes: str, policy: KeyPolicy = KeyPolicy()) -> Identity:  # noqa
     return Identity(AccountId(1), None, KeyId("k" * 22), frozenset(scopes), policy)
 
 
-SUBMISSION = cast("Submission", SimpleNamespace(identity=identity()))  # nothing here looks at more of it
+SUBMISSION = cast(
+    "Submission", SimpleNamespace(identity=identity(), address=ip_address("192.0.2.9"))
+)  # nothing here looks at more of it
 
 
 class Verifier:
@@ -147,7 +149,7 @@ async def test_without_control_data_nothing_is_accepted() -> None:
 async def test_a_refusal_is_passed_on_and_told() -> None:
     refused, heard = Refused(Reason.FROM_UNVERIFIED), list[tuple[object, ...]]()
     assert await gate(identity(), refused, heard=heard).accept(SUBMISSION) == refused
-    assert heard == [(Reason.FROM_UNVERIFIED, None, SUBMISSION.identity)]
+    assert heard == [(Reason.FROM_UNVERIFIED, SUBMISSION.address, SUBMISSION.identity)]
 
 
 async def test_who_cannot_log_in_is_told_of() -> None:

@@ -27,7 +27,7 @@ from sekisho.doors.api.problems import ErrorItem, Problem, plain, problem, refus
 from sekisho.doors.api.v3 import mail_body, mail_request, mail_texts
 from sekisho.doors.api.v3.mail_body import BodyMemory, Share
 from sekisho.doors.api.v3.mail_request import MailRequest, Personalization
-from sekisho.identity import Identity
+from sekisho.identity import Identity, IPAddress
 from sekisho.ids import message_id_text
 from sekisho.policy import sending
 from sekisho.queue import bodies
@@ -65,6 +65,8 @@ class Mailing:
     incoming: Path
     """Where large bodies are written before they are accepted; this process's alone."""
     hostname: str
+    on_refused: Callable[[Reason, IPAddress | None, Identity | None], None] = lambda *_: None
+    """Hears of mail that policy does not let out."""
 
     def open(self) -> None:
         """Make the directory, and remove what an earlier life of this process left there. Blocks."""
@@ -92,10 +94,11 @@ async def send(request: Request[Any, Any, State], caller: Calling, mailing: Mail
             return _answer(200)
         if (ended := mailing.admits(caller.identity)) is not None:
             raise refused(ended)
-        _admit_recipients(caller.identity, asked)
+        _admit_recipients(mailing, caller, asked)
         submissions = await _run(mailing, lambda: _compose(mailing, caller, asked), size_bytes)
         taken = await _hand_in(mailing, submissions)
         if isinstance(taken, NotTaken):
+            mailing.on_refused(taken.refused.reason, caller.address, caller.identity)
             raise _not_taken(taken, asked)
         return _answer(202, {"X-Message-Id": taken})
 
@@ -118,13 +121,14 @@ def _read(body: bytes, now_s: int) -> MailRequest:
     return found
 
 
-def _admit_recipients(identity: Identity, asked: MailRequest) -> None:
+def _admit_recipients(mailing: Mailing, caller: Caller, asked: MailRequest) -> None:
     """Ask of each recipient what every door asks; a key's limit is one for the whole request."""
     already = 0
     for part, one in enumerate(asked.personalizations):
         for name, group in (("to", one.to), ("cc", one.cc), ("bcc", one.bcc)):
             for index, person in enumerate(group):
-                if (no := sending.may_mail(identity, person.mailbox, already)) is not None:
+                if (no := sending.may_mail(caller.identity, person.mailbox, already)) is not None:
+                    mailing.on_refused(no.reason, caller.address, caller.identity)
                     answer = refused(no)
                     raise problem(
                         answer.status, answer.errors[0].message, f"personalizations.{part}.{name}.{index}.email"
