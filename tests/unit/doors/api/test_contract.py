@@ -48,11 +48,11 @@ VENDORS: Final[dict[Place, dict[str, Any]]] = {}
 for _file in sorted(FILES.glob("*.json")):
     _document = json.loads(_file.read_text())
     for _path, _methods in _document["paths"].items():
-        VENDORS |= {
-            (_method.upper(), _path): _document
+        VENDORS.update(
+            ((_method.upper(), _path), _document)
             for _method in _methods
             if _method in {"get", "post", "put", "patch", "delete"}
-        }
+        )
 
 SHARED: Final = sorted(VENDORS.keys() & ROUTES.keys())
 
