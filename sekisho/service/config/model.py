@@ -196,6 +196,13 @@ class Server:
     drain_s: float = _key(
         "drain_s", 30, values.seconds(0, 3600), "Seconds that SIGTERM gives open transactions to finish."
     )
+    notices_from: str = _key(
+        "notices_from",
+        "",
+        values.text(most=254),
+        "The address that owners are told from of leaked keys and the like; empty = sekisho@ and the host name. "
+        "Mailed only when its domain is authenticated in one of the accounts, as whose mail it counts.",
+    )
     signup: Signup = _key("signup", "closed", values.choice(Signup), "Who may open an account.", restart=True)
     log_level: LogLevel = _key("log_level", "info", values.choice(LogLevel), "The least severe line that is logged.")
 
