@@ -109,3 +109,18 @@ def test_a_thief_who_tries_a_canary_is_answered_as_ever_and_told_of(site: Site) 
             lambda: [line for line in relay.log_lines() if line["event"] == "key.canary_used"][1:], "a line per door"
         )
         assert lines[0]["address"] == "127.0.0.1"
+
+
+def test_the_owner_gets_it_by_mail_signed(site: Site, sink: Sink) -> None:
+    site.server = 'notices_from = "alerts@example.test"'
+    site.write()
+    canary = site.run("key", "create", "--account", "acme", "--name", "in the wiki", "--canary")["api_key"]
+    with site.relay() as relay:
+        assert refused(relay, canary) == 535
+        sink.wait_for(1)
+        (mailed,) = sink.letters
+        assert mailed.recipients == ("owner@example.test",)
+        assert b"DKIM-Signature:" in mailed.data
+        assert b"From: Sekisho <alerts@example.test>\r\n" in mailed.data
+        assert b"Subject: A canary key was tried (acme)\r\n" in mailed.data
+        assert canary.encode() not in mailed.data
