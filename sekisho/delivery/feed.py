@@ -163,6 +163,18 @@ class Feed:
         return len(self._prepared)
 
     @property
+    def rate_wait_s(self) -> float | None:
+        """How long the rate still holds back what is ready; None = nothing waits for it."""
+        if self._bucket is None or not self._prepared or self._gate is not Gate.OPEN or self._stopped:
+            return None
+        return self._bucket.wait_s(self._loop.time())
+
+    @property
+    def destinations(self) -> set[str]:
+        """What waits here is for these."""
+        return {*self._queues, *(job.deliveries[0].recipient.destination for job in self._prepared)}
+
+    @property
     def is_empty(self) -> bool:
         """Nothing waits and nothing is being prepared."""
         return not (self._rotation or self._preparing or self._quarantined or self._prepared)

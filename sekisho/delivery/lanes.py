@@ -18,6 +18,7 @@ from sekisho.delivery.shaping import NextHop, Shape, Shaping
 from sekisho.delivery.site import NoMail, Site
 from sekisho.delivery.verdict import NO_ROUTE, Temporary
 from sekisho.queue.model import Bounced, Delivery
+from sekisho.queue.spool import ShutHop
 
 IDLE_S = 60.0
 """A lane that nothing goes through is kept for so long: connections are kept shorter, a burst comes back sooner."""
@@ -67,6 +68,10 @@ class Lane:
         """Destinations that the spool was told of in this outage."""
         self.unnoted: set[str] = set()
         """Those that it is to be told of."""
+        self.was_limited = False
+        """Its rate held mail back at the last look."""
+        self.rate_note: ShutHop | None = None
+        """What the spool was told last of mail that waits for the rate, with all destinations."""
         self.idle_since: float | None = None
         self.feed: Feed
         self.outlet: Outlet

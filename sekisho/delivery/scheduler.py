@@ -40,7 +40,7 @@ from sekisho.preparation.model import Preparer
 from sekisho.queue.flights import Flights
 from sekisho.queue.model import Bounced, Deferred, Delivery, Outcome
 from sekisho.queue.retry import RetryPolicy
-from sekisho.queue.spool import HeldSenders, OpenHop, ShutHop, Spool
+from sekisho.queue.spool import RATE_OF, HeldSenders, OpenHop, ShutHop, Spool
 from sekisho.queue.watch import ChangeKind, SpoolChange
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +52,10 @@ RECIPIENTS_MAX = 100
 SWEEP_S = 1.0
 QUIT_S = 1.0
 """How long a drain waits for hosts to answer QUIT."""
+RATE_NOTE_S = 5.0
+"""Where the next may go later than this, people are told anew when it is."""
+RATE_NOTED_MAX = 1000
+"""Destinations of one lane, about: a lane may be busy for days, and domains are the clients' choice."""
 BLAME_S = 5.0
 """How long the outcomes of a fault may take to be written before the process ends all the same."""
 KILLED = Temporary(
@@ -153,6 +157,9 @@ class Scheduler:
     async def _run(self) -> None:
         try:
             self._shut_before = {each.hop: each for each in await self._spool.shut_hops()}
+            for each in self._shut_before.values():
+                if each.is_rate:  # of a worker that never came to say that it is over
+                    self._spool.note(OpenHop(each.hop))
         except Exception as error:  # noqa: BLE001  # every host is asked anew, then
             _log.warning("delivery.shut_hops_unread", error=repr(error))
         self._refill.list_anew()
@@ -443,6 +450,7 @@ class Scheduler:
         self._retired.append(lane.outlet)
         self._unpark(lane)
         self._note_open(lane)
+        self._forget_rate(lane)
         lane.feed.divert(self._reroute)
         lane.outlet.retire()
 
@@ -492,6 +500,27 @@ class Scheduler:
             lane.unnoted.clear()
             self._spool.note(OpenHop(lane.name))
 
+    def _note_rate(self, lane: Lane) -> None:
+        """Tell people that mail waits for its rate: once it did so at two looks, until nothing does."""
+        wait_s, noted = lane.feed.rate_wait_s, lane.rate_note
+        if wait_s is None:
+            self._forget_rate(lane)
+        elif noted is not None or (lane.was_limited and wait_s):
+            now_ms = self._clock.now_ms()
+            told = noted.destinations if noted else ()
+            fresh = lane.feed.destinations.difference(told) if len(told) < RATE_NOTED_MAX else set()
+            if noted is None or fresh or (wait_s > RATE_NOTE_S and noted.until_ms < now_ms):
+                reply = f"delivery.shaping lets {lane.shape.per_second:g} a second go from each worker"
+                note = ShutHop(RATE_OF + lane.name, now_ms + round(wait_s * 1000), reply, "", tuple(fresh))
+                self._spool.note(note)
+                lane.rate_note = replace(note, destinations=(*told, *fresh))
+        lane.was_limited = bool(wait_s)
+
+    def _forget_rate(self, lane: Lane) -> None:
+        if lane.rate_note is not None:
+            lane.rate_note = None
+            self._spool.note(OpenHop(RATE_OF + lane.name))
+
     # Out of lanes.
 
     def _settled(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -517,6 +546,7 @@ class Scheduler:
             lane.holding.tick(elapsed_s)
             if lane.unnoted and lane.feed.gate is Gate.SHUT:
                 self._note_shut(lane)
+            self._note_rate(lane)
         for lane in self._lanes.forget_idle(now):
             self._end_lane(lane)
         if self._backlog.wanting:

@@ -25,7 +25,7 @@ from sekisho.queue.overview import DestinationStatus, QueuedDelivery, QueuedMess
 from sekisho.queue.records import read_envelope
 from sekisho.queue.schema import RECIPIENT_BITS
 from sekisho.queue.selection import Selection
-from sekisho.queue.spool import Settlement
+from sekisho.queue.spool import RATE_OF, Settlement
 from sekisho.queue.transaction import Numbers
 from sekisho.queue.watch import ChangeKind, SpoolSuspectError
 
@@ -38,7 +38,7 @@ _WAL_PAGES: Final = 8000
 _CHANGES_KEPT_MS: Final = 600_000
 """Workers look five times a second; whoever has not looked for ten minutes has nothing in memory."""
 
-_SHUT: Final = "destination IN (SELECT destination FROM shut_destination)"
+_SHUT: Final = f"destination IN (SELECT destination FROM shut_destination WHERE hop NOT LIKE '{RATE_OF}%')"
 _MASK: Final = (1 << RECIPIENT_BITS) - 1
 _pack: Final = msgspec.msgpack.Encoder().encode
 

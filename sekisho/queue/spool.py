@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sekisho.queue.model import Delivery, NewMessage, Outcome
 from sekisho.refusal import Refused
@@ -57,17 +57,27 @@ class Found:
     """The first due time that lies ahead, if any."""
 
 
+RATE_OF: Final = "rate of "
+"""Begins the name of what waits for a next hop's rate, not for the next hop."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShutHop:
-    """A next hop that is out of reach: what people and the next start are told of it."""
+    """A next hop that is out of reach, or given as much as it may have: what people and the next start are told."""
 
     hop: str
+    """Its name, behind RATE_OF when its rate is used up."""
     until_ms: int
     """It is not asked before."""
     reply: str
     status: str
     destinations: tuple[str, ...] = ()
     """Mail for these waits for it; added to those noted before."""
+
+    @property
+    def is_rate(self) -> bool:
+        """Nothing is wrong with it."""
+        return self.hop.startswith(RATE_OF)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ class MemorySpool:
 
     def note(self, state: HopState) -> None:
         self.notes.append(state)
+        self._changed.set()
 
     async def shut_hops(self) -> Sequence[ShutHop]:
         return self.shut_before
@@ -147,7 +148,7 @@ class MemorySpool:
         return self.settlements
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait for something that settlements bring about."""
+        """Wait for something that settlements or notes bring about."""
         async with asyncio.timeout(30):
             while not reached():
                 self._changed.clear()

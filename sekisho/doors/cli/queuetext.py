@@ -47,7 +47,8 @@ def _why(each: DestinationStatus, now_ms: int) -> str:
     if each.next_ms is None:
         return "set aside" if not each.held else "held"
     if each.shut is not None:
-        return f"{each.shut.hop} is out of reach: {each.shut.reply}"
+        what = "is used up" if each.shut.is_rate else "is out of reach"
+        return f"{each.shut.hop} {what}: {each.shut.reply}"
     return "due" if each.next_ms <= now_ms else "deferred"
 
 

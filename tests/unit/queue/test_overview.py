@@ -6,17 +6,19 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sekisho.doors.cli.queuetext import status_document
 from sekisho.queue import overview
 from sekisho.queue.local import LocalSpool
 from sekisho.queue.model import Deferred
 from sekisho.queue.operator import Operator
 from sekisho.queue.overview import DestinationStatus
 from sekisho.queue.selection import Selection
-from sekisho.queue.spool import OpenHop, Settlement, ShutHop
+from sekisho.queue.spool import RATE_OF, OpenHop, Settlement, ShutHop
 from sekisho.queue.watch import ChangeKind, SpoolChange
 
 from .conftest import OpenSpool
@@ -78,6 +80,20 @@ async def test_what_waits_for_a_next_hop_says_so(open_spool: OpenSpool, open_ope
         "c.example": (NOW_MS, None),
     }
     assert await spool.shut_hops() == (shut,)
+
+
+async def test_what_waits_for_its_rate_says_so_and_has_nothing_to_retry(
+    open_spool: OpenSpool, open_operator: OpenOperator
+) -> None:
+    spool = open_spool()
+    await spool.append(make("x@a.example"))
+    await noted(spool, replace(SHUT, hop=f"{RATE_OF}mx.example"))
+    with open_operator() as operator:
+        assert operator.retry(ALL) == 0
+        (found,) = operator.status()
+    assert found.shut is not None
+    assert found.shut.is_rate
+    assert "rate of mx.example is used up" in str(status_document(found, NOW_MS)["why"])
 
 
 async def test_a_next_hop_is_noted_anew_and_forgotten(open_spool: OpenSpool, clock: FakeClock, tmp_path: Path) -> None:
