@@ -26,8 +26,8 @@ from sekisho.notices import Kind
 
 _log = structlog.get_logger(__name__)
 
-TEXTS_MAX: Final = 100
-"""Per request, which may have a thousand header blocks."""
+AT_ONCE_BYTES: Final = 64 * 1024
+"""So much of header fields is looked at on the loop; a request may have a thousand blocks of 8 KiB."""
 
 
 class Screening:
@@ -46,11 +46,13 @@ class Screening:
         Raises DatabaseUnavailable and OSError: what may carry a key and cannot be judged is not taken.
         """
         texts = dict.fromkeys(candidates(body) if isinstance(body, bytes) else await self._in_file(body))
-        for header in header_blocks:
-            texts.update(dict.fromkeys(candidates_in_header(header)))
-        if said:
-            texts.update(dict.fromkeys(candidates("\n".join(said).encode())))
-        return await self._in_force(list(texts)[:TEXTS_MAX]) if texts else ()
+        # Together, so that what is looked at is bounded for the request and not for each of its messages.
+        header, words = b"".join(header_blocks), "\n".join(said).encode()
+        if len(header) + len(words) <= AT_ONCE_BYTES:
+            texts |= _around(header, words)
+        else:
+            texts |= await asyncio.get_running_loop().run_in_executor(self._threads, _around, header, words)
+        return await self._in_force(list(texts)) if texts else ()
 
     async def tell(self, identity: Identity, message: str, keys: Sequence[ApiKey], *, at_ms: int) -> None:
         """Tell owners of a message that is held; ``message`` is its id."""
@@ -87,3 +89,8 @@ class Screening:
                     freeze(tx, key, "in a message that another account handed in", by=stranger)
                 elif (owner_id := key.subuser_id or key.account_id) != identity.sender_id:
                     notices.tell(tx, owner_id, Kind.MESSAGE_HELD, message, text, at_ms=at_ms)
+
+
+def _around(header: bytes, words: bytes) -> dict[bytes, None]:
+    """Look through what comes with a body."""
+    return dict.fromkeys((*candidates_in_header(header), *candidates(words)))

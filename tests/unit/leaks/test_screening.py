@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ from sekisho.apikeys.model import new_text
 from sekisho.apikeys.tables import find_key
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.identity import Identity
+from sekisho.leaks import scan
+from sekisho.leaks import screening as screening_module
 from sekisho.leaks.screening import Screening
 from tests.fakes.control import BY, NO_LIMITS, NOW_MS, a_key, a_subuser, an_account
 from tests.fakes.databases import out_of_reach
@@ -71,6 +74,30 @@ async def test_a_key_in_force_is_found_wherever_it_stands(
     path.write_bytes(b"a" * 300_000 + text)
     found = await screening.keys_in([HEADER, header], path if place == "file" else body, said)
     assert [one.id for one in found] == [key.key.id]
+
+
+@pytest.mark.parametrize("place", ["header", "said"])
+async def test_much_is_looked_through_beside_the_loop(
+    control: Database, screening: Screening, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    on: list[str] = []
+
+    def looked(content: bytes) -> tuple[bytes, ...]:
+        on.append(threading.current_thread().name)
+        return scan.candidates_in_header(content)
+
+    monkeypatch.setattr(screening_module, "candidates_in_header", looked)
+    with control.begin() as tx:
+        key = a_key(tx, an_account(tx))
+    text = key.text.reveal()
+    blocks = [HEADER + b"X-Much: " + b"a" * 8000 + b"\r\n"] * 20
+    if place == "header":
+        blocks.append(b"X-Key: " + text + b"\r\n")
+    found = await screening.keys_in(blocks, b"", [text.decode()] if place == "said" else [])
+    assert [one.id for one in found] == [key.key.id]
+    # Once for all: a request of a thousand messages must not cost a thousand times what one does.
+    assert len(on) == 1
+    assert on[0] != threading.current_thread().name
 
 
 async def test_texts_that_open_nothing_are_of_no_interest(control: Database, screening: Screening) -> None:
