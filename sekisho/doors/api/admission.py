@@ -17,7 +17,7 @@ from litestar.handlers import BaseRouteHandler
 from sekisho.accounts import find_subuser
 from sekisho.apikeys.verifier import Verifier
 from sekisho.doors.api import problems
-from sekisho.doors.api.address import client_address
+from sekisho.doors.api.address import client_address, counted_as
 from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.document import answer_type
 from sekisho.doors.api.problems import Problem, plain, problem
@@ -33,6 +33,8 @@ from sekisho.secret import Secret
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 MAIL_SEND: Final = ("POST", "/v3/mail/send")
+
+_BEHALF: Final = "on-behalf-of"
 
 _ON_BEHALF_MAX: Final = 64
 
@@ -73,7 +75,7 @@ class Admission:
         state = scope["state"]
         state["address"] = address
         if route.public:
-            self._pace(connection, route.pace_of(place[0]), str(address), now_ms)
+            self._pace(connection, route.pace_of(place[0]), counted_as(address), now_ms)
             _check_accepted(connection, place)
             return
         identity = await self._identify(connection, place, address, now_ms)
@@ -96,7 +98,7 @@ class Admission:
     async def _identify(
         self, connection: Connection, place: tuple[str, str], address: IPAddress, now_ms: int
     ) -> Identity:
-        if self._paces.is_over(Pace.FAILED_LOGIN, address, now_ms):
+        if self._paces.is_over(Pace.FAILED_LOGIN, counted_as(address), now_ms):
             self._on_refused(Reason.AUTH_THROTTLED, address, None)
             raise plain(429, {"Retry-After": str(Pace.FAILED_LOGIN.window_s)})
         sends = place == MAIL_SEND
@@ -105,16 +107,18 @@ class Admission:
             return found
         if isinstance(found, Refused):
             if found.reason in {Reason.AUTH_BAD_KEY, Reason.AUTH_DISABLED}:
-                self._paces.count(Pace.FAILED_LOGIN, address, now_ms)
+                self._paces.count(Pace.FAILED_LOGIN, counted_as(address), now_ms)
             raise _no(found, sends=sends)
-        self._paces.count(Pace.FAILED_LOGIN, address, now_ms)
+        self._paces.count(Pace.FAILED_LOGIN, counted_as(address), now_ms)
         raise found
 
     async def _present(
         self, connection: Connection, address: IPAddress, *, sends: bool
     ) -> Identity | Refused | Problem:
         """Read the Authorization field (RFC 6750 §2.1) and ask whose key it is."""
-        kind, _, credentials = connection.headers.get("authorization", "").partition(" ")
+        fields = connection.headers.getall("authorization", [])
+        # Two of them are for two readers: one that is in front of us, and us.
+        kind, _, credentials = (fields[0] if len(fields) == 1 else "").partition(" ")
         match kind.lower():
             case "bearer":
                 text = credentials.strip()
@@ -134,7 +138,7 @@ class Admission:
             raise plain(429, {"Retry-After": str(wait_s)})
 
     async def _acted_for(self, connection: Connection, route: Route, identity: Identity) -> AccountId | None:
-        name = connection.headers.get("on-behalf-of", "")
+        name = ",".join(connection.headers.getall(_BEHALF, []))  # two names are nobody's
         if not name or route.behalf is Behalf.IGNORED:
             return identity.subuser_id
         if route.behalf is Behalf.REFUSED or identity.subuser_id is not None or len(name) > _ON_BEHALF_MAX:

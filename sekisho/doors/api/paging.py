@@ -29,6 +29,13 @@ def read_page(limit: int | None, offset: int | None, *, default: int = LIMIT_MAX
     return Page(default if limit is None else limit, offset or 0)
 
 
+def read_before(before: int | None) -> int | None:
+    """Take the number of the last row seen; raises Problem when no row can have it."""
+    if before is not None and not 0 <= before < 1 << 63:
+        raise invalid("before must be the number of an entry", "before")
+    return before
+
+
 def link_header(path: str, query: list[tuple[str, str]], page: Page, total: int) -> str:
     """Print the Link header of one page of ``total`` rows; ``query`` is the request's other parameters."""
     last = max(0, (total - 1) // page.limit * page.limit)

@@ -15,7 +15,7 @@ from sekisho.audit.chain import Link
 from sekisho.audit.export import encode_line
 from sekisho.audit.reading import links_after
 from sekisho.doors.api.caller import Calling
-from sekisho.doors.api.paging import read_page
+from sekisho.doors.api.paging import read_before, read_page
 from sekisho.doors.api.store import Store, Stored
 
 _DEFAULT: Final = 50
@@ -50,8 +50,9 @@ async def read(
     action: Annotated[str | None, QueryParameter(description="Only these, such as key.create.")] = None,
 ) -> LoggedEntries:
     page = read_page(limit, None, default=_DEFAULT)
+    seen = read_before(before)
     found = await store.read(
-        lambda tx: audit.entries(tx, caller.owner_id, limit=page.limit, before=before, action=action)
+        lambda tx: audit.entries(tx, caller.owner_id, limit=page.limit, before=seen, action=action)
     )
     return LoggedEntries([_shown(entry) for entry in found])
 

@@ -10,7 +10,7 @@ from litestar.params import FromQuery
 
 from sekisho import notices
 from sekisho.doors.api.caller import Calling
-from sekisho.doors.api.paging import read_page
+from sekisho.doors.api.paging import read_before, read_page
 from sekisho.doors.api.store import Stored
 
 _DEFAULT: Final = 100
@@ -43,7 +43,8 @@ async def listing(
     caller: Calling, store: Stored, limit: FromQuery[int | None] = None, before: FromQuery[int | None] = None
 ) -> Notices:
     page = read_page(limit, None, default=_DEFAULT)
-    found = await store.read(lambda tx: notices.listing(tx, caller.owner_id, limit=page.limit, before=before))
+    seen = read_before(before)
+    found = await store.read(lambda tx: notices.listing(tx, caller.owner_id, limit=page.limit, before=seen))
     return Notices(
         [
             Notice(
