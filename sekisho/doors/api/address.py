@@ -12,6 +12,9 @@ _HOPS_MAX: Final = 32
 """Entries of X-Forwarded-For that are looked at, from the right; a longer chain ends where it is cut."""
 
 
+_HOST_BITS: Final = 64
+
+
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[IPNetwork]) -> IPAddress:
     """Find the client's address.
 
@@ -28,6 +31,13 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[IP
             address = plain_address(entry)
         except ValueError:
             break
+    return address
+
+
+def counted_as(address: IPAddress) -> IPAddress:
+    """Give what an address is counted as: itself, or the start of its /64, which one IPv6 customer owns."""
+    if isinstance(address, IPv6Address):
+        return IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)
     return address
 
 

@@ -19,7 +19,7 @@ from litestar.params import SkipValidation
 from sekisho.audit import By
 from sekisho.doors.api.problems import invalid
 from sekisho.doors.api.store import Stored
-from sekisho.leaks.freezing import freeze_reported
+from sekisho.leaks.freezing import freeze_reported, keys_in_force
 from sekisho.leaks.scan import candidates
 from sekisho.ports.clock import Clock
 
@@ -57,7 +57,9 @@ async def report(
         raise invalid("no text in the body has the form of an API key (SG., 22 characters, a full stop, 43)", "api_key")
     address = str(request.scope["state"]["address"])
     by = By("system:leaked-key", clock.now_ms(), address)
-    found = await store.write(lambda tx: freeze_reported(tx, texts, by=by))
+    # Strangers must not take the turn of those who write for texts that are no keys.
+    is_any = await store.read(lambda tx: bool(keys_in_force(tx, texts)))
+    found = await store.write(lambda tx: freeze_reported(tx, texts, by=by)) if is_any else 0
     _log.warning("leaked_key.reported", address=address, texts=len(texts), keys=found)
     await asyncio.sleep(rest_s(clock.monotonic() - began_s))
     return _TAKEN

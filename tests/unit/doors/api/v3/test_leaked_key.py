@@ -95,6 +95,24 @@ async def test_it_is_bounded_in_size_and_by_address(door: ApiDoor) -> None:
     assert (await door.ask("POST", "/leaked-key", json={}, address="198.51.100.9")).status_code == 400
 
 
+async def test_an_ipv6_customer_is_counted_as_one(door: ApiDoor) -> None:
+    for number in range(Pace.PUBLIC.calls):
+        assert (await door.ask("POST", "/leaked-key", json={}, address=f"2001:db8::{number}:1")).status_code == 400
+    assert (await door.ask("POST", "/leaked-key", json={}, address="2001:db8::ffff:1")).status_code == 429
+    assert (await door.ask("POST", "/leaked-key", json={}, address="2001:db8:0:1::1")).status_code == 400
+
+
+async def test_a_text_that_is_no_key_takes_no_turn_of_those_who_write(
+    door: ApiDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_arguments: object, **_options: object) -> None:
+        pytest.fail("a write for nothing")
+
+    monkeypatch.setattr(leaked_key, "freeze_reported", nobody)
+    answer = await door.ask("POST", "/leaked-key", json={"api_key": new_text().reveal().decode()})
+    assert answer.status_code == 202
+
+
 async def test_the_owner_reads_what_was_told_and_nobody_else(door: ApiDoor) -> None:
     mine, other = two_keys(door)
     with door.control.begin() as tx:
