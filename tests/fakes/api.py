@@ -56,6 +56,7 @@ class ApiDoor:
             clock=clock,
             feed_age_s=lambda: self.feed_age_s,
             on_attempt=self.activity.attempt,
+            deadline_s=60,
         )
         self.mails = MemorySpool(clock)
         self.domains = SenderDomains(control, threads=threads, sealer=SEALER, relay=RELAY)
