@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,9 @@ _PERSONAL: Final = b"sekisho audit personal 1\0"
 
 GENESIS: Final = bytes(32)
 """Stands before the first entry."""
+
+ERASURE: Final = "subuser.delete"
+"""The action of the entry that tells of an erasure: of personal data in all entries before it, and in none behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Flaw(enum.StrEnum):
     GAP = "gap"  # entries between two others, or the first ones, are missing
     CHANGED = "changed"  # an entry is not what it was when it was written
     PERSONAL_CHANGED = "personal.changed"  # its personal part is another than the one committed to
+    PERSONAL_REMOVED = "personal.removed"  # it is not there, and no entry behind tells that it was erased
     CUT = "cut"  # entries at the end are missing that a head knows of
     REWRITTEN = "rewritten"  # another entry stands where a head was taken
 
@@ -108,8 +113,13 @@ def verify(chain: int, links: Iterable[Link], known: Iterable[Head] = ()) -> Ite
 
     After a flaw the walk goes on from what stands there, so that one change is one finding.
     """
-    wanted = {head.seq: head.hash for head in known if head.chain == chain}
+    # All of an entry's: one that was signed is not outdone by one that was not.
+    wanted: dict[int, set[bytes]] = defaultdict(set)
+    for head in known:
+        if head.chain == chain:
+            wanted[head.seq].add(head.hash)
     previous, last = GENESIS, 0
+    erased: int | None = None
     for link in links:
         if link.seq != last + 1:
             yield Finding(Flaw.GAP, chain, last + 1, f"{_span(last + 1, link.seq - 1)} missing")
@@ -122,10 +132,17 @@ def verify(chain: int, links: Iterable[Link], known: Iterable[Head] = ()) -> Ite
         ):
             text = f"who did entry {link.seq}, or from where, was changed"
             yield Finding(Flaw.PERSONAL_CHANGED, chain, link.seq, text)
-        if link.seq in wanted and wanted.pop(link.seq) != link.hash:
+        if link.salt is None:
+            erased = link.seq if erased is None else erased
+        elif link.action == ERASURE:
+            erased = None
+        if wanted.pop(link.seq, set()) - {link.hash}:
             text = f"entry {link.seq} is not the one that a head was taken of: the chain was written anew"
             yield Finding(Flaw.REWRITTEN, chain, link.seq, text)
         previous, last = link.hash, link.seq
+    if erased is not None:
+        text = f"who did entry {erased}, and from where, was removed, and nothing behind it tells of an erasure"
+        yield Finding(Flaw.PERSONAL_REMOVED, chain, erased, text)
     beyond = [seq for seq in wanted if seq > last]
     if beyond:
         yield Finding(Flaw.CUT, chain, last + 1, f"{_span(last + 1, max(beyond))} missing: cut off the end")

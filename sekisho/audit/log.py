@@ -131,7 +131,10 @@ def record(
 
 
 def erase(tx: Connection, account_id: int) -> int:
-    """Erase the personal part of everything in a log; the chain stays valid. How many entries had one."""
+    """Erase the personal part of everything in a log; how many entries had one.
+
+    The chain stays valid; the entry that tells of it (``chain.ERASURE``) is the caller's to write, behind.
+    """
     nothing = {"actor": None, "address": None, "personal": None, "salt": None}
     erased = tx.execute(update(audit).where(audit.c.chain == account_id, audit.c.salt.is_not(None)).values(nothing))
     return erased.rowcount

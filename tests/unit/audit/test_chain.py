@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.audit.chain import GENESIS, Finding, Flaw, Head, Link, Personal, commit, hash_of, verify
+from sekisho.audit.chain import ERASURE, GENESIS, Finding, Flaw, Head, Link, Personal, commit, hash_of, verify
 
 
 def chained(count: int, chain: int = 7) -> list[Link]:
@@ -67,8 +67,22 @@ def test_a_changed_personal_part_is_told(personal: Personal) -> None:
 
 
 def test_an_erased_personal_part_leaves_the_chain_valid() -> None:
-    links = [replace(link, salt=None, personal=None) for link in chained(3)]
+    links = chained(3)
+    links[2] = replace(links[2], action=ERASURE)
+    links[2] = replace(links[2], hash=hash_of(links[1].hash, links[2]))
+    links[:2] = [replace(link, salt=None, personal=None) for link in links[:2]]
     assert flaws(links, [head(links[2])]) == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_personal_part_that_is_gone_without_a_word_is_told(place: int) -> None:
+    links = chained(3)
+    links[1] = replace(links[1], action=ERASURE)
+    links[1] = replace(links[1], hash=hash_of(links[0].hash, links[1]))
+    links[2] = replace(links[2], hash=hash_of(links[1].hash, links[2]))
+    links[place] = replace(links[place], salt=None, personal=None)
+    # What tells of an erasure has its own, and so has what came behind it.
+    assert flaws(links) == ([] if place == 0 else [(Flaw.PERSONAL_REMOVED, place + 1)])
 
 
 def test_a_cut_tail_is_known_by_a_head() -> None:
@@ -92,6 +106,8 @@ def test_a_chain_written_anew_is_known_by_a_head() -> None:
         after[place] = replace(link, hash=previous)
     assert flaws(after) == []
     assert flaws(after, [head(before[2])]) == [(Flaw.REWRITTEN, 3)]
+    # Also when the log's own note of its end, which was written anew too, stands beside.
+    assert flaws(after, [head(before[2]), head(after[2])]) == [(Flaw.REWRITTEN, 3)]
 
 
 @given(count=st.integers(2, 8), data=st.data())
