@@ -22,6 +22,7 @@ from sekisho.accounts.model import (
     name_taken,
 )
 from sekisho.audit import By
+from sekisho.audit.chain import ERASURE
 from sekisho.changes import ChangeKind
 from sekisho.credits import Credits
 from sekisho.ids import AccountId
@@ -110,7 +111,12 @@ def mark_deleted(tx: Connection, subuser: Account, *, by: By) -> None:
     gone = {"deleted_ms": by.at_ms, "owner_email": None, "name": name, "folded_name": fold(name)}
     tx.execute(update(account).where(account.c.id == subuser.id).values(gone))
     audit.erase(tx, subuser.id)
-    _leave_word(tx, subuser, "subuser.delete", by)
+    _leave_word(tx, replace(subuser, name=name), ERASURE, by)
+    # Nobody but the operator reads a log of its any more.
+    details: dict[str, audit.Detail] = {"subuser": subuser.id}
+    audit.record(
+        tx, by=by, action="account.subuser_delete", account_id=subuser.parent_id, subject=name, details=details
+    )
 
 
 def no_such_account(name: str) -> Declined:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
+from sekisho import audit
 from sekisho.accounts import (
     create_account,
     create_subuser,
@@ -16,6 +18,8 @@ from sekisho.accounts import (
     names,
     stopped_senders,
 )
+from sekisho.audit.chain import verify
+from sekisho.audit.reading import links
 from sekisho.changes import ChangeKind
 from sekisho.db import Database
 from sekisho.refusal import Declined, Obstacle
@@ -119,6 +123,22 @@ def test_a_deleted_subuser_is_gone_and_its_name_is_free_and_its_number_is_not(da
         second = a_subuser(tx, acme, "shop")
         assert second.id != first.id
         assert names(tx, [first.id, acme.id]) == {first.id: "shop", acme.id: "acme"}
+
+
+def test_of_a_deleted_subuser_the_account_is_told_and_no_address_stays(database: Database) -> None:
+    with database.begin() as tx:
+        acme = an_account(tx)
+        gone = a_subuser(tx, acme, "shop@example.com")
+        mark_deleted(tx, gone, by=BY)
+        told, *_ = audit.entries(tx, acme.id, limit=9)
+        assert (told.action, told.subject, told.details) == (
+            "account.subuser_delete",
+            f"deleted-{gone.id}",
+            {"subuser": gone.id},
+        )
+        rows = tx.execute(sa.select(audit.audit).where(audit.audit.c.chain.in_([acme.id, gone.id]))).all()
+        assert not [value for row in rows for value in row if isinstance(value, str) and "shop@" in value]
+        assert list(verify(gone.id, links(tx, gone.id))) == []
 
 
 def test_accounts_are_not_deleted(database: Database) -> None:

@@ -21,7 +21,11 @@ def test_a_subuser_lives_and_is_deleted(sekisho: CommandLine) -> None:
     key = sekisho.json("key", "create", "--account", "acme", "--subuser", "shop", "--name", "n")["api_key_id"]
     assert sekisho.json("subuser", "delete", "shop") == {"subuser": "shop", "deleted": True}
     assert sekisho.json("key", "show", key)["state"] == "revoked"
-    assert audited(sekisho.control)[-2:] == [("key.revoke", key), ("subuser.delete", "shop")]
+    assert audited(sekisho.control)[-3:] == [
+        ("key.revoke", key),
+        ("subuser.delete", "shop"),
+        ("account.subuser_delete", "shop"),
+    ]
     assert "no subuser 'shop'" in sekisho.error("subuser", "delete", "shop")
 
 
