@@ -169,11 +169,18 @@ async def _too_many(_scope: Scope, _receive: Receive, send: Send) -> None:
     await _answer(send, 503, "service unavailable: too many connections")
 
 
+_TWO_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
+
+
 def _guarded(app: Application) -> Application:
-    """Answer for an application that fails before it says anything; uvicorn would, in words of its own."""
+    """Answer for an application that fails before it says anything, or must not be asked; in our words."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
+        if scope["type"] == "http" and {name for name, _ in scope["headers"]} >= _TWO_LENGTHS:
+            # Whoever is in front of us may have read another end of it (RFC 9112 §6.3).
+            await _answer(send, 400, "bad request")
+            return
 
         async def note(message: Message) -> None:
             nonlocal has_begun
