@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from sekisho.doors.api.app import HANDLERS
+from sekisho.doors.api.document import describe
 from sekisho.doors.cli.app import app
 from sekisho.doors.smtp import bounds
 from sekisho.doors.smtp.replies import Stage, to_smtp
@@ -100,10 +102,24 @@ def said(reply: Reply) -> str:
     return f"`{reply.code} {reply.enhanced}` {cell(' '.join(reply.lines))}"
 
 
+def routes() -> str:
+    """A row per route of the Web API, from its own OpenAPI document."""
+    rows = ["| call | scope | `on-behalf-of` | |\n|---|---|---|---|"]
+    for path, methods in describe(HANDLERS)["paths"].items():
+        for method, told in methods.items():
+            scope = (
+                "no key" if told.get("security") == [] else f"`{told['x-scope']}`" if "x-scope" in told else "any key"
+            )
+            behalf = told["x-on-behalf-of"]
+            rows.append(f"| `{method.upper()} {path}` | {scope} | {behalf} | {cell(told['summary'])} |")
+    return "\n".join(rows) + "\n"
+
+
 def pages() -> dict[Path, str]:
     return {
         DOCS / "configuration.md": configuration(),
         DOCS / "commands.md": commands(),
+        DOCS / "api.md": between(DOCS / "api.md", "routes", routes()),
         DOCS / "security.md": between(DOCS / "security.md", "bounds", bounds.table()),
         DOCS / "smtp.md": between(DOCS / "smtp.md", "replies", replies()),
     }
