@@ -59,7 +59,7 @@ def add(
         return declined
     if fresh:
         _insert(tx, owner_id, fresh)
-        _follow_up(tx, owner_id, added=fresh)
+        _follow_up(tx, owner_id, by, added=fresh)
         _leave_word(tx, owner_id, "access.add", by, added=fresh, count=len(after))
     known.update((rule.network, rule) for rule in fresh)
     return tuple(known[network] for network in networks)
@@ -85,7 +85,7 @@ def remove(
         return declined
     if gone:
         _delete(tx, owner_id, gone)
-        _follow_up(tx, owner_id, removed=gone)
+        _follow_up(tx, owner_id, by, removed=gone)
         _leave_word(tx, owner_id, "access.remove", by, removed=gone, count=len(after))
     return gone
 
@@ -243,9 +243,13 @@ def _restore(tx: Connection, owner_id: AccountId, rules: Sequence[Rule]) -> None
 
 
 def _follow_up(
-    tx: Connection, owner_id: AccountId, *, added: Sequence[Rule] = (), removed: Sequence[Rule] = ()
+    tx: Connection, owner_id: AccountId, by: By, *, added: Sequence[Rule] = (), removed: Sequence[Rule] = ()
 ) -> None:
-    """Make the same change in the list that would come back."""
+    """Make the same change in the list that would come back.
+
+    When nothing is left of that one it would let everybody in, which nobody asked for: then the trial is over, and the
+    list that is in force stands.
+    """
     mine = access_pending.c.owner_id == owner_id
     text = tx.execute(select(access_pending.c.previous).where(mine)).scalar()
     # An open list stays open: whoever is added to it is let in by it as it is.
@@ -255,6 +259,10 @@ def _follow_up(
     kept = [rule for rule in previous if rule.network not in gone]
     there = {rule.network for rule in kept}
     after = [*kept, *(rule for rule in added if rule.network not in there)][:RULES_MAX]
+    if not after and rules_of(tx, owner_id):
+        tx.execute(delete(access_pending).where(mine))
+        audit.record(tx, by=by, action="access.confirm", account_id=owner_id, subject=str(owner_id))
+        return
     tx.execute(update(access_pending).where(mine).values(previous=_encode(after)))
 
 

@@ -258,6 +258,15 @@ def test_what_the_api_changes_during_a_trial_persists(scene: Scene) -> None:
     assert scene.rules() == [one, added]
 
 
+def test_a_list_of_which_nothing_is_left_does_not_come_back_as_an_open_one(scene: Scene) -> None:
+    (one,) = scene.add("192.0.2.7")
+    scene.try_out("192.0.2.7", "198.51.100.1")
+    scene.remove(one)
+    assert scene.pass_by(TRIAL_MS) == 0
+    assert scene.listed == ["198.51.100.1/32"]
+    assert ("access.confirm", str(scene.acme.id)) in audited(scene.database)
+
+
 def test_an_addition_does_not_close_the_open_list_that_comes_back(scene: Scene) -> None:
     scene.try_out("198.51.100.1")
     scene.add("203.0.113.1")
