@@ -18,6 +18,9 @@ BODY_MAX_BYTES: Final = 30 * 1024 * 1024
 MEMORY_BYTES: Final = 256 * 1024 * 1024
 """Over all requests of the process; beyond it a request is told to come back."""
 
+RESERVED_BYTES: Final = 64 * 1024 * 1024
+"""Of that for small bodies alone: who sends large ones slowly keeps nobody else from sending."""
+
 COPIES: Final = 3
 """What one byte of a body may be in memory at the same time: as it came, decoded, composed."""
 
@@ -38,9 +41,9 @@ class BodyMemory:
         self._limit_bytes: Final = limit_bytes
         self.used_bytes = 0
 
-    def take(self, size_bytes: int) -> bool:
-        """Take some, or nothing when there is not enough left."""
-        if self.used_bytes + size_bytes > self._limit_bytes:
+    def take(self, size_bytes: int, reserved_bytes: int = 0) -> bool:
+        """Take some, or nothing when there is not enough left beside what is reserved for others."""
+        if self.used_bytes + size_bytes > self._limit_bytes - reserved_bytes:
             return False
         self.used_bytes += size_bytes
         return True
@@ -64,7 +67,8 @@ class Share:
 
     def grow(self, size_bytes: int) -> None:
         """Hold more; raises Problem when there is none."""
-        if not self._memory.take(size_bytes * COPIES):
+        is_small = self._held_bytes + size_bytes * COPIES <= SMALL_BYTES * COPIES
+        if not self._memory.take(size_bytes * COPIES, 0 if is_small else RESERVED_BYTES):
             raise unavailable("service unavailable: too many large requests at once")
         self._held_bytes += size_bytes * COPIES
 

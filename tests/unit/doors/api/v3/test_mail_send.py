@@ -303,6 +303,15 @@ async def test_memory_is_bounded_over_all_requests(door: ApiDoor, key: Issued) -
     assert door.mailing.memory.used_bytes == mail_body.MEMORY_BYTES - 10
 
 
+async def test_large_requests_leave_room_for_small_ones(door: ApiDoor, key: Issued) -> None:
+    door.mailing.memory.take(mail_body.MEMORY_BYTES - mail_body.RESERVED_BYTES)
+    large = changed(content=[{"type": "text/plain", "value": "x" * mail_body.SMALL_BYTES}])
+
+    answers = [await send(door, key), await send(door, key, large)]
+
+    assert [answer.status_code for answer in answers] == [202, 503]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
