@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sekisho.db import DatabaseUnavailable
-from sekisho.queue import schema
-from sekisho.queue.layout import Layout
+from sekisho.queue import outside
 from sekisho.queue.schema import RECIPIENT_BITS
 
 
@@ -23,22 +20,14 @@ class Queued:
 
 
 def queued_by(directory: Path, key_id: str) -> tuple[Queued, ...]:
-    """Read it, most recipients first; walks the whole queue of this node. Nothing before the spool's first start.
+    """Read it, most recipients first; walks the whole queue of this node. Raises DatabaseUnavailable."""
 
-    Raises:
-        DatabaseUnavailable: it cannot be read now.
-    """
-    database = Layout(directory).database
-    if not database.exists():
-        return ()
-    try:
-        with closing(schema.connect(database, read_only=True)) as connection:
-            rows = connection.execute(
-                f"SELECT destination, count(DISTINCT row >> {RECIPIENT_BITS}), count(*) FROM delivery"
-                " WHERE key = ? GROUP BY destination ORDER BY count(*) DESC, destination",
-                (key_id,),
-            ).fetchall()
-    except sqlite3.Error as error:
-        message = f"the spool cannot be read: {error}"
-        raise DatabaseUnavailable(message) from error
-    return tuple(Queued(*row) for row in rows)
+    def query(connection: sqlite3.Connection) -> tuple[Queued, ...]:
+        rows = connection.execute(
+            f"SELECT destination, count(DISTINCT row >> {RECIPIENT_BITS}), count(*) FROM delivery"
+            " WHERE key = ? GROUP BY destination ORDER BY count(*) DESC, destination",
+            (key_id,),
+        )
+        return tuple(Queued(*row) for row in rows)
+
+    return outside.read(directory, query, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Final, TypeVar
 
 from litestar.di import NamedDependency
@@ -39,7 +40,7 @@ class Store:
             with self._database.connect() as tx:
                 return query(tx)
 
-        return await self._in_thread(run)
+        return await self.in_thread(run)
 
     async def write(self, action: Callable[[Connection], T | Declined], *, field: str | None = None) -> T:
         """Run one change: committed when this returns.
@@ -54,9 +55,10 @@ class Store:
                     raise declined(answer, field)
                 return answer
 
-        return await self._in_thread(run)
+        return await self.in_thread(run)
 
-    async def _in_thread(self, run: Callable[[], T]) -> T:
+    async def in_thread(self, run: Callable[[], T]) -> T:
+        """Do what blocks and needs no transaction of this database, within the same bounds. Raises Problem."""
         if self._waiting >= WAITING_MAX:
             raise unavailable()
         self._waiting += 1
@@ -75,4 +77,10 @@ class Store:
 
 
 Stored = NamedDependency[SkipValidation[Store]]
-"""A handler's parameter ``store``."""
+"""A handler's parameter ``store``: control data."""
+
+EventStored = NamedDependency[SkipValidation[Store]]
+"""A handler's parameter ``event_store``."""
+
+SpoolDirectory = NamedDependency[SkipValidation[Path]]
+"""A handler's parameter ``spool``."""

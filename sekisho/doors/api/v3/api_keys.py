@@ -24,9 +24,7 @@ from sekisho.db import DatabaseUnavailable
 from sekisho.doors.api.caller import Caller, Calling
 from sekisho.doors.api.paging import read_page
 from sekisho.doors.api.problems import UNAUTHORIZED, ErrorItem, Problem, declined, invalid, plain, problem
-from sekisho.doors.api.store import Store, Stored
-from sekisho.doors.api.v3.subuser_stats import EventStored
-from sekisho.doors.api.v3.subusers import SpoolDirectory
+from sekisho.doors.api.store import EventStored, SpoolDirectory, Store, Stored
 from sekisho.events.bykey import Sent, sent_by
 from sekisho.identity import KeyPolicy
 from sekisho.queue.bykey import Queued, queued_by
@@ -318,8 +316,8 @@ async def purge(
 
     # Told before it is done: the spool is another file, and nothing goes unnoticed.
     key = await store.write(note)
-    purged = await store.read(lambda _tx: purging(key.id, PURGED_AT_ONCE))
-    left = await store.read(lambda _tx: queued_by(spool, key.id))
+    purged = await store.in_thread(lambda: purging(key.id, PURGED_AT_ONCE))
+    left = await store.in_thread(lambda: queued_by(spool, key.id))
     return Purged(purged, sum(one.recipients for one in left))
 
 
@@ -372,9 +370,7 @@ def _touchable(
 # Changing.
 
 
-async def _change(  # the key's own text stays what it is
-    caller: Caller, store: Store, key_id: str, change: Change, wanted: PolicyBody | None
-) -> KeyShown:
+async def _change(caller: Caller, store: Store, key_id: str, change: Change, wanted: PolicyBody | None) -> KeyShown:
     policy = None if wanted is None else _policy(wanted, caller)
 
     def act(tx: Connection) -> KeyShown | Declined:
@@ -468,8 +464,8 @@ async def _radius(caller: Caller, key: ApiKey, store: Store, events: Store, spoo
     used = await store.read(lambda tx: uses(tx, key.id))
     # It is revoked: whatever cannot be counted now must not hide that.
     try:
-        queued: Sequence[Queued] | None = await store.read(lambda _tx: queued_by(spool, key.id))
-    except DatabaseUnavailable:
+        queued: Sequence[Queued] | None = await store.in_thread(lambda: queued_by(spool, key.id))
+    except (Problem, DatabaseUnavailable):
         queued = None
     try:
         sent: Sent | None = await events.read(lambda tx: sent_by(tx, caller.account_id, key.id))

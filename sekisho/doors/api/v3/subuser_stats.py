@@ -11,15 +11,14 @@ from typing import Final, Literal
 
 import msgspec
 from litestar import get
-from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, SkipValidation
+from litestar.params import FromPath, FromQuery
 
 from sekisho import accounts
 from sekisho.accounts import Account
 from sekisho.doors.api.caller import Caller, Calling
 from sekisho.doors.api.paging import Page, read_page
 from sekisho.doors.api.problems import invalid
-from sekisho.doors.api.store import Store, Stored
+from sekisho.doors.api.store import EventStored, Store, Stored
 from sekisho.doors.api.v3.subusers import find
 from sekisho.events.stats import METRICS, NO_COUNTS, REPUTATION_DAYS, Counts, Days, added, by_day, reputation
 
@@ -42,8 +41,6 @@ _SORTABLE: Final = frozenset(METRICS) - {
     "spam_reports",
     "unsubscribe_drops",
 }
-
-EventStored = NamedDependency[SkipValidation[Store]]
 
 
 class Metrics(msgspec.Struct, frozen=True):

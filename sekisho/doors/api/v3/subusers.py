@@ -20,7 +20,7 @@ from sekisho.domains import Relay
 from sekisho.doors.api.caller import Caller, Calling
 from sekisho.doors.api.paging import link_header, read_page
 from sekisho.doors.api.problems import invalid, plain
-from sekisho.doors.api.store import Stored
+from sekisho.doors.api.store import SpoolDirectory, Stored
 from sekisho.policy.closing import delete_subuser
 from sekisho.queue.counters import used_of
 from sekisho.refusal import Declined, Obstacle
@@ -31,7 +31,6 @@ REGION: Final = "global"
 
 _IPS_MAX: Final = 1000
 
-SpoolDirectory = NamedDependency[SkipValidation[Path]]
 TheRelay = NamedDependency[SkipValidation[Relay]]
 
 
@@ -200,7 +199,7 @@ async def credits_set(
         return accounts.grant_credits(tx, subuser, _wanted(subuser, data, caller.now_ms), by=caller.by)
 
     after = await store.write(grant)
-    return await store.read(lambda _tx: show_credits(after.credits, spool, caller.now_ms))
+    return await store.in_thread(lambda: show_credits(after.credits, spool, caller.now_ms))
 
 
 @patch("/v3/subusers/{subuser_name:str}/credits/remaining", summary="Add to what remains, or take away")
@@ -218,7 +217,7 @@ async def credits_add(
         return accounts.grant_credits(tx, subuser, changed, by=caller.by)
 
     after = await store.write(add)
-    return await store.read(lambda _tx: show_credits(after.credits, spool, caller.now_ms))
+    return await store.in_thread(lambda: show_credits(after.credits, spool, caller.now_ms))
 
 
 def find(tx: Connection, caller: Caller, name: str) -> Account:

@@ -8,9 +8,8 @@ from litestar import get
 from sekisho import accounts
 from sekisho.credits import last_reset, next_reset
 from sekisho.doors.api.caller import Calling
-from sekisho.doors.api.store import Stored
-from sekisho.doors.api.v3.subuser_stats import EventStored
-from sekisho.doors.api.v3.subusers import SpoolDirectory, show_credits
+from sekisho.doors.api.store import EventStored, SpoolDirectory, Stored
+from sekisho.doors.api.v3.subusers import show_credits
 from sekisho.events.stats import REPUTATION_DAYS, Days, added, by_day, reputation
 
 
@@ -45,7 +44,7 @@ async def account(caller: Calling, event_store: EventStored) -> UserAccount:
 @get("/v3/user/credits", summary="What may still be sent")
 async def credits_(caller: Calling, store: Stored, spool: SpoolDirectory) -> UserCredits:
     granted = await store.read(lambda tx: accounts.credits_of(tx, caller.owner_id))
-    shown = await store.read(lambda _tx: show_credits(granted, spool, caller.now_ms))
+    shown = await store.in_thread(lambda: show_credits(granted, spool, caller.now_ms))
     until = None if granted is None else next_reset(granted, caller.now_ms)
     return UserCredits(
         remain=shown.remain,
