@@ -48,6 +48,7 @@ from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.crowd import Crowd
 from sekisho.service.destinations import sites
+from sekisho.service.erasing import eraser
 from sekisho.service.gate import SmtpGate
 from sekisho.service.ipaccess import activity_writer, roll_backs
 from sekisho.service.keyuse import SCREENING_THREADS, canary_writer, key_use, noting, taken, use_writer
@@ -198,16 +199,15 @@ class _Worker:
             on_refused=partial(noted, refusals),
         )
         # What is done once per data directory is done beside the web door; without one, by the first relay worker.
-        moves = not context.has_web and context.index == 0
-        once = (
-            (
-                mover(directory, places.open_events()),
+        once: tuple[Mover | HeadKeeper | Periodic, ...] = ()
+        if not context.has_web and context.index == 0:
+            events = places.open_events()
+            once = (
+                mover(directory, events),
                 head_keeper(config, directory, self._control),
                 roll_backs(self._control, clock),
+                eraser(self._control, events, directory.spool, clock),
             )
-            if moves
-            else ()
-        )
         self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (
             activity_writer(activity),
             use_writer(self._use),
