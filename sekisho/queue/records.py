@@ -29,9 +29,6 @@ _Envelope = tuple[
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Envelope).decode
 
-ENVELOPE_COLUMNS: Final = "id, envelope"
-"""What ``read_envelope`` is given: a message without its content."""
-
 MESSAGE_COLUMNS: Final = "id, envelope, body_file, body_size, header, body, checksum, body_checksum"
 """What ``read_message`` is given."""
 
