@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from sekisho import ipaccess
 from sekisho.accounts import Account
@@ -110,6 +111,32 @@ async def test_no_answer_tells_whether_a_key_exists(door: ApiDoor, acme: Account
             headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
             told.add((answer.status_code, answer.content, json.dumps(headers)))
         assert len(told) == 1
+
+
+@one_engine
+async def test_no_answer_takes_other_work_than_another(door: ApiDoor, acme: Account) -> None:
+    """The same statements for an id that is unknown, a wrong secret, and a key that was revoked."""
+    with door.control.begin() as tx:
+        there, gone = a_key(tx, acme), a_key(tx, acme)
+        revoke(tx, gone.key.id, compromised=False, by=BY)
+    secret = new_text().reveal().decode().rpartition(".")[2]
+    door.catch_up()
+    done: list[str] = []
+
+    def note(*event: Any) -> None:
+        done.append(event[2])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        worked = []
+        for text in (new_text().reveal().decode(), f"SG.{there.key.id}.{secret}", f"SG.{gone.key.id}.{secret}"):
+            done.clear()
+            assert (await door.ask("GET", SCOPES, text)).status_code == 401
+            worked.append(tuple(done))
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert worked[0]
+    assert len(set(worked)) == 1
 
 
 # What for.
