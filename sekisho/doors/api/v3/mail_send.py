@@ -88,14 +88,14 @@ async def send(request: Request[Any, Any, State], caller: Calling, mailing: Mail
     mail_body.check_type(request.headers.get("content-type", ""))
     with Share(mailing.memory) as share:
         body = await mail_body.receive(request.stream(), request.headers.get("content-encoding", ""), share)
-        size_bytes = len(body)
-        asked = await _run(mailing, lambda: _read(body, caller.now_ms // 1000), size_bytes)
+        is_little = mail_body.is_little(body)
+        asked = await _run(mailing, lambda: _read(body, caller.now_ms // 1000), is_little)
         if asked.is_sandboxed:
             return _answer(200)
         if (ended := mailing.admits(caller.identity)) is not None:
             raise refused(ended)
         _admit_recipients(mailing, caller, asked)
-        submissions = await _run(mailing, lambda: _compose(mailing, caller, asked), size_bytes)
+        submissions = await _run(mailing, lambda: _compose(mailing, caller, asked), is_little)
         taken = await _hand_in(mailing, submissions)
         if isinstance(taken, NotTaken):
             mailing.on_refused(taken.refused.reason, caller.address, caller.identity)
@@ -103,9 +103,9 @@ async def send(request: Request[Any, Any, State], caller: Calling, mailing: Mail
         return _answer(202, {"X-Message-Id": taken})
 
 
-async def _run(mailing: Mailing, work: Callable[[], T], size_bytes: int) -> T:
-    """Do what takes long for large bodies: those in a thread."""
-    if size_bytes <= mail_body.SMALL_BYTES:
+async def _run(mailing: Mailing, work: Callable[[], T], is_little: bool) -> T:
+    """Do what takes long for some bodies: those in a thread."""
+    if is_little:
         return work()
     return await asyncio.get_running_loop().run_in_executor(mailing.threads, work)
 

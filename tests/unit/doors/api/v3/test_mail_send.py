@@ -7,6 +7,7 @@ import email
 import email.policy
 import gzip
 import json
+import threading
 from typing import Any
 
 import httpx
@@ -18,7 +19,8 @@ from sekisho.apikeys.actions import Issued
 from sekisho.apikeys.scopes import MAIL_SEND
 from sekisho.domains.model import Domain
 from sekisho.domains.tables import domain
-from sekisho.doors.api.v3 import mail_body
+from sekisho.doors.api.v3 import mail_body, mail_send
+from sekisho.doors.api.v3.mail_send import header_of
 from sekisho.events.model import Event
 from sekisho.identity import KeyPolicy
 from sekisho.ids import message_id_text, request_of
@@ -301,6 +303,27 @@ async def test_memory_is_bounded_over_all_requests(door: ApiDoor, key: Issued) -
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert door.mailing.memory.used_bytes == mail_body.MEMORY_BYTES - 10
+
+
+@pytest.mark.parametrize(("people", "is_little"), [(1, True), (20, True), (1000, False)])
+async def test_what_a_thousand_messages_repeat_is_no_little_work(
+    door: ApiDoor, key: Issued, monkeypatch: pytest.MonkeyPatch, people: int, is_little: bool
+) -> None:
+    on: list[bool] = []
+
+    def headed(*arguments: Any) -> bytes:
+        on.append(threading.current_thread() is threading.main_thread())
+        return header_of(*arguments)
+
+    monkeypatch.setattr(mail_send, "header_of", headed)
+    each = [{"to": [{"email": f"b{number}@there.example"}]} for number in range(people)]
+    mail = changed(personalizations=each, headers={f"X-{number}": "a" for number in range(200)})
+    assert len(json.dumps(mail)) < mail_body.SMALL_BYTES
+
+    answer = await send(door, key, mail)
+
+    assert answer.status_code == 202
+    assert on == [is_little] * people
 
 
 async def test_large_requests_leave_room_for_small_ones(door: ApiDoor, key: Issued) -> None:
