@@ -12,6 +12,12 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 
+def undisguised(address: IPAddress) -> IPAddress:
+    """Take an IPv4 address out of the IPv6 form (RFC 4291 §2.5.5.2) that a dual-stack listener puts it into."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """At most ``count`` recipients in any ``window_s`` seconds (1 or 60)."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from sekisho import audit, changes
 from sekisho.accounts import Account
-from sekisho.apikeys import scopes, use
+from sekisho.apikeys import scopes, used
 from sekisho.apikeys.model import (
     KEYS_MAX,
     NAME_MAX,
@@ -149,7 +149,7 @@ def release(tx: Connection, key: ApiKey, *, by: By) -> ApiKey:
     let_go_ms = by.at_ms if key.compromised and key.let_go_ms is None else key.let_go_ms
     released = replace(key, hold=None, let_go_ms=let_go_ms)
     tx.execute(update(api_key).where(api_key.c.id == key.id).values(_columns(released)))
-    use.trust(tx, key.id, at_ms=by.at_ms)
+    used.trust(tx, key.id, at_ms=by.at_ms)
     _leave_word(tx, released, "key.release", ChangeKind.KEY_CHANGED, by, {"compromised": key.compromised})
     return released
 

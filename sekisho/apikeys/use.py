@@ -1,6 +1,6 @@
-"""How a key is used: when, from where, as which From domains, and how much in each hour.
+"""Who uses which key is collected in memory on the hot path, and written beside it (``used`` is what it becomes).
 
-Collected in memory on the hot path, written beside it. What is new about a key (an address, a From domain, a good
+What is new about a key (an address, a From domain, a good
 deal of mail) is written within a second or so, that it goes on as ever every ten seconds: so much is lost with a
 process at most.
 """
@@ -9,35 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    ForeignKey,
-    Integer,
-    String,
-    Table,
-    and_,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, insert, select, update
 
 from sekisho import audit
 from sekisho.accounts.model import account
 from sekisho.apikeys.tables import api_key
+from sekisho.apikeys.used import key_address, key_from_domain, key_hour, key_use
 from sekisho.audit import By
-from sekisho.db import Database, control
-from sekisho.identity import Identity, IPAddress
+from sekisho.db import Database
+from sekisho.identity import Identity, IPAddress, undisguised
 from sekisho.ids import AccountId, KeyId
 
 KEPT: Final = 1000
@@ -66,150 +52,6 @@ HOUR_MS: Final = 3_600_000
 _IPV4_PREFIX: Final = 24
 _IPV6_PREFIX: Final = 48
 """What one site is usually given (RFC 6177): a client that draws new addresses within it is no news."""
-
-key_use = Table(
-    "key_use",
-    control,
-    Column("key_id", ForeignKey("api_key.id"), primary_key=True),
-    Column("first_ms", BigInteger, nullable=False),
-    Column("last_ms", BigInteger, nullable=False),
-    Column("last_address", String(45), nullable=False),
-    # Its owner looked at how it is used, and released it: what it did until then is usual.
-    Column("trusted_ms", BigInteger, nullable=True),
-)
-
-key_address = Table(
-    "key_address",
-    control,
-    Column("key_id", ForeignKey("api_key.id"), primary_key=True),
-    Column("address", String(45), primary_key=True),
-    # The /24 or /48 around it.
-    Column("network", String(43), nullable=False),
-    Column("first_ms", BigInteger, nullable=False),
-    Column("last_ms", BigInteger, nullable=False),
-    Column("recipients", BigInteger, nullable=False),
-)
-
-key_from_domain = Table(
-    "key_from_domain",
-    control,
-    Column("key_id", ForeignKey("api_key.id"), primary_key=True),
-    Column("domain", String(253), primary_key=True),
-    Column("first_ms", BigInteger, nullable=False),
-    Column("last_ms", BigInteger, nullable=False),
-    Column("recipients", BigInteger, nullable=False),
-)
-
-key_hour = Table(
-    "key_hour",
-    control,
-    Column("key_id", ForeignKey("api_key.id"), primary_key=True),
-    # Hours since the epoch.
-    Column("hour", Integer, primary_key=True, autoincrement=False),
-    Column("recipients", BigInteger, nullable=False),
-)
-
-
-# Reading.
-
-
-@dataclass(frozen=True, slots=True)
-class UsedFrom:
-    """An address that a key was used from."""
-
-    address: str
-    network: str
-    first_ms: int
-    last_ms: int
-    recipients: int
-    """Mail handed in from there."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsedDomain:
-    """A From domain that a key was used with."""
-
-    domain: str
-    first_ms: int
-    last_ms: int
-    recipients: int
-
-
-@dataclass(frozen=True, slots=True)
-class Uses:
-    """All that is known of how a key was used."""
-
-    first_ms: int
-    last_ms: int
-    addresses: tuple[UsedFrom, ...]
-    """The latest first."""
-    domains: tuple[UsedDomain, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LastUse:
-    """When a key was used last, and from where."""
-
-    at_ms: int
-    address: str
-
-
-def uses(tx: Connection, key_id: str) -> Uses | None:
-    """Read how a key was used; None: never."""
-    found = tx.execute(select(key_use).where(key_use.c.key_id == key_id)).one_or_none()
-    if found is None:
-        return None
-    places = select(key_address).where(key_address.c.key_id == key_id)
-    names = select(key_from_domain).where(key_from_domain.c.key_id == key_id)
-    return Uses(
-        found.first_ms,
-        found.last_ms,
-        tuple(
-            UsedFrom(row.address, row.network, row.first_ms, row.last_ms, row.recipients)
-            for row in tx.execute(places.order_by(key_address.c.last_ms.desc(), key_address.c.address))
-        ),
-        tuple(
-            UsedDomain(row.domain, row.first_ms, row.last_ms, row.recipients)
-            for row in tx.execute(names.order_by(key_from_domain.c.last_ms.desc(), key_from_domain.c.domain))
-        ),
-    )
-
-
-def last_use(tx: Connection, key_ids: Collection[str]) -> dict[KeyId, LastUse]:
-    """Read the last use of each of these keys; those never used are left out."""
-    wanted = sorted(key_ids)
-    found: dict[KeyId, LastUse] = {}
-    for start in range(0, len(wanted), _PER_QUERY):
-        query = select(key_use).where(key_use.c.key_id.in_(wanted[start : start + _PER_QUERY]))
-        found.update((KeyId(row.key_id), LastUse(row.last_ms, row.last_address)) for row in tx.execute(query))
-    return found
-
-
-_PER_QUERY: Final = 500
-
-
-def trust(tx: Connection, key_id: str, *, at_ms: int) -> None:
-    """Take everything that a key did so far for usual."""
-    tx.execute(update(key_use).where(key_use.c.key_id == key_id).values(trusted_ms=at_ms))
-
-
-def erase(tx: Connection, subuser_id: AccountId) -> None:
-    """Forget how the keys of a subuser that goes were used."""
-    mine = select(api_key.c.id).where(api_key.c.subuser_id == subuser_id)
-    for table in (key_use, key_address, key_from_domain, key_hour):
-        tx.execute(delete(table).where(table.c.key_id.in_(mine)))
-
-
-def network_of(address: IPAddress) -> str:
-    """Name the network that an address counts for."""
-    plain = _plain(address)
-    prefix = _IPV6_PREFIX if isinstance(plain, IPv6Address) else _IPV4_PREFIX
-    return str(ip_network((plain, prefix), strict=False))
-
-
-def _plain(address: IPAddress) -> IPAddress:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return address if mapped is None else mapped
 
 
 # Collecting.
@@ -284,7 +126,7 @@ class KeyUse:
     def used(self, identity: Identity, address: IPAddress, allowed: bool) -> None:
         """Take note of a key that was presented; one that was not let in from there was not used."""
         if allowed:
-            now_ms, text = self.now_ms(), str(_plain(address))
+            now_ms, text = self.now_ms(), str(undisguised(address))
             self._add(identity.key_id, Seen(Tally(now_ms, now_ms), text, {text: Tally(now_ms, now_ms)}))
 
     def sent(self, identity: Identity, address: IPAddress | None, from_domain: str, recipients: int) -> None:
@@ -292,7 +134,7 @@ class KeyUse:
         now_ms = self.now_ms()
         one = Seen(Tally(now_ms, now_ms, recipients), "")
         if address is not None:
-            one.last_address = str(_plain(address))
+            one.last_address = str(undisguised(address))
             one.addresses[one.last_address] = Tally(now_ms, now_ms, recipients)
         one.domains[from_domain] = Tally(now_ms, now_ms, recipients)
         one.hours[now_ms // HOUR_MS] = recipients
@@ -381,6 +223,13 @@ def _write_one(tx: Connection, key_id: KeyId, owner_id: AccountId, seen: Seen) -
     new = {network: address for address, network in networks.items() if network not in known}
     _tell(tx, key_id, owner_id, seen, new)
     return News(key_id, owner_id, seen.total.last_ms, seen.last_address, tuple(new), is_first)
+
+
+def network_of(address: IPAddress) -> str:
+    """Name the network that an address counts for."""
+    plain = undisguised(address)
+    prefix = _IPV6_PREFIX if isinstance(plain, IPv6Address) else _IPV4_PREFIX
+    return str(ip_network((plain, prefix), strict=False))
 
 
 def _write_total(tx: Connection, key_id: KeyId, seen: Seen) -> bool:

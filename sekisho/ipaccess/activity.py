@@ -11,7 +11,6 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
 from itertools import islice
 from typing import Final
 
@@ -21,7 +20,7 @@ from sekisho import audit
 from sekisho.accounts.model import account
 from sekisho.audit import By
 from sekisho.db import Database
-from sekisho.identity import Identity, IPAddress
+from sekisho.identity import Identity, IPAddress, undisguised
 from sekisho.ids import AccountId, KeyId
 from sekisho.ipaccess.tables import access_activity
 
@@ -91,7 +90,7 @@ class Activity:
 
     def attempt(self, identity: Identity, address: IPAddress, allowed: bool) -> None:
         """Take note of a key that was used."""
-        kind = Kind(identity.sender_id, _text(address), self.method, allowed)
+        kind = Kind(identity.sender_id, str(undisguised(address)), self.method, allowed)
         now_ms = self.now_ms()
         with self._lock:
             self._note(kind, Seen(now_ms, now_ms, 1, identity.key_id))
@@ -217,8 +216,3 @@ def _is(kind: Kind) -> tuple[ColumnElement[bool], ...]:
 
 def _minute(at_ms: int) -> int:
     return at_ms // _MINUTE_MS
-
-
-def _text(address: IPAddress) -> str:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(address if mapped is None else mapped)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from sekisho.identity import IPAddress, IPNetwork
+from sekisho.identity import IPAddress, IPNetwork, undisguised
 from sekisho.refusal import Declined, Obstacle
 
 ENTRY_MAX_CHARACTERS: Final = 64
@@ -76,8 +76,7 @@ class AllowList:
         """Whether the address may come in; an empty list lets everybody in."""
         if not self._prefixes:
             return True
-        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        address = address if mapped is None else mapped
+        address = undisguised(address)
         number, version = int(address), address.version
         return any(
             version == of_version and _holds(numbers, number >> shift)

@@ -17,7 +17,8 @@ from sekisho import notices
 from sekisho.apikeys.actions import hold
 from sekisho.apikeys.model import HoldReason
 from sekisho.apikeys.tables import find_key
-from sekisho.apikeys.use import HOUR_MS, News, key_address, key_from_domain, key_hour, key_use
+from sekisho.apikeys.use import HOUR_MS, News
+from sekisho.apikeys.used import key_address, key_from_domain, key_hour, key_use
 from sekisho.audit import By
 from sekisho.notices import Kind
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from sekisho import ipaccess, notices, users
 from sekisho.accounts import Account, mark_deleted
-from sekisho.apikeys import use
+from sekisho.apikeys import used
 from sekisho.apikeys.actions import revoke_all_of
 from sekisho.audit import By
 from sekisho.domains import Relay
@@ -19,6 +19,6 @@ def delete_subuser(tx: Connection, subuser: Account, *, relay: Relay, by: By) ->
     remove_all_of(tx, subuser, relay=relay, by=by)
     users.remove_all_of(tx, subuser)
     ipaccess.erase(tx, subuser.id)
-    use.erase(tx, subuser.id)
+    used.erase(tx, subuser.id)
     notices.erase(tx, subuser.id)
     mark_deleted(tx, subuser, by=by)

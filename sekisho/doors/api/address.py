@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from sekisho.identity import IPAddress, IPNetwork
+from sekisho.identity import IPAddress, IPNetwork, undisguised
 
 _HOPS_MAX: Final = 32
 """Entries of X-Forwarded-For that are looked at, from the right; a longer chain ends where it is cut."""
@@ -50,6 +50,4 @@ def plain_address(text: str) -> IPAddress:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
-    found = ip_address(text.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped if mapped is not None else found
+    return undisguised(ip_address(text.partition("%")[0]))

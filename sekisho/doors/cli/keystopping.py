@@ -10,7 +10,7 @@ from sekisho.apikeys import actions
 from sekisho.apikeys.actions import no_such_key
 from sekisho.apikeys.model import ApiKey, HoldReason
 from sekisho.apikeys.tables import find_key
-from sekisho.apikeys.use import Uses, uses
+from sekisho.apikeys.used import Uses, uses
 from sekisho.doors.cli.acting import by, done, moment
 from sekisho.doors.cli.common import (
     CommandError,

@@ -17,7 +17,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from sekisho.doors.smtp.bounds import Limits
-from sekisho.identity import IPAddress
+from sekisho.identity import IPAddress, undisguised
 from sekisho.ids import KeyId
 
 _ROWS = 4
@@ -67,8 +67,7 @@ def plain_address(text: str) -> IPAddress:
     """Read a peer name: without a zone, and IPv4 as IPv4 also when it came through an IPv6 socket."""
     if ":" not in text:
         return IPv4Address(text)
-    address = IPv6Address(text.partition("%")[0])
-    return address if address.ipv4_mapped is None else address.ipv4_mapped
+    return undisguised(IPv6Address(text.partition("%")[0]))
 
 
 class Admission:

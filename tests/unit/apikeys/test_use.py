@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from sekisho.accounts import Account
-from sekisho.apikeys import use
+from sekisho.apikeys import use, used
 from sekisho.apikeys.actions import Issued
-from sekisho.apikeys.use import HOUR_MS, KeyUse, LastUse, News, UsedDomain, UsedFrom, Uses
+from sekisho.apikeys.use import HOUR_MS, KeyUse, News
+from sekisho.apikeys.used import LastUse, UsedDomain, UsedFrom, Uses
 from sekisho.audit import audit
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.identity import Identity, KeyPolicy
@@ -49,11 +50,11 @@ class Scene:
 
     def known(self) -> Uses | None:
         with self.database.connect() as tx:
-            return use.uses(tx, self.key.key.id)
+            return used.uses(tx, self.key.key.id)
 
     def hours(self) -> list[tuple[int, int]]:
         with self.database.connect() as tx:
-            rows = tx.execute(sa.select(use.key_hour).order_by(use.key_hour.c.hour))
+            rows = tx.execute(sa.select(used.key_hour).order_by(used.key_hour.c.hour))
             return [(row.hour - NOW_MS // HOUR_MS, row.recipients) for row in rows]
 
     def audited(self) -> list[tuple[str | None, str]]:
@@ -110,7 +111,7 @@ def test_what_is_known_of_a_key_is_when_from_where_as_whom_and_how_much(scene: S
     )
     assert scene.hours() == [(0, 3), (1, 9)]
     with scene.database.connect() as tx:
-        assert use.last_use(tx, [scene.key.key.id, "never"]) == {scene.key.key.id: LastUse(ended_ms, AWAY)}
+        assert used.last_use(tx, [scene.key.key.id, "never"]) == {scene.key.key.id: LastUse(ended_ms, AWAY)}
 
 
 def test_a_key_that_is_not_let_in_is_not_used(scene: Scene) -> None:
@@ -210,7 +211,7 @@ def test_memory_and_rows_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPat
     assert len(found.domains) == 4
     assert [recipients for _, recipients in scene.hours()] == [4, 4, 4]
     with scene.database.connect() as tx:
-        assert use.uses(tx, other.key.id) is None
+        assert used.uses(tx, other.key.id) is None
 
 
 def test_of_a_deleted_subuser_nothing_is_left_and_nothing_comes_back(control: Database) -> None:
@@ -224,10 +225,10 @@ def test_of_a_deleted_subuser_nothing_is_left_and_nothing_comes_back(control: Da
         worker.sent(identity_of(shop, key), ip_address(HOME), "example.com", 1)
         worker.flush(everything=True)
         with control.begin() as tx:
-            if use.uses(tx, key.key.id) is not None:
+            if used.uses(tx, key.key.id) is not None:
                 delete_subuser(tx, shop, relay=RELAY, by=BY)
     with control.connect() as tx:
-        for table in (use.key_use, use.key_address, use.key_from_domain, use.key_hour):
+        for table in (used.key_use, used.key_address, used.key_from_domain, used.key_hour):
             assert tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 0
 
 

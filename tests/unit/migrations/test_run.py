@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 
 import sekisho.accounts.model
 import sekisho.apikeys.tables
-import sekisho.apikeys.use
+import sekisho.apikeys.used
 import sekisho.audit
 import sekisho.changes
 import sekisho.domains.tables
@@ -29,7 +29,7 @@ from tests.fakes.databases import NewDatabase
 TABLES = (
     sekisho.accounts.model,
     sekisho.apikeys.tables,
-    sekisho.apikeys.use,
+    sekisho.apikeys.used,
     sekisho.audit,
     sekisho.changes,
     sekisho.domains.tables,

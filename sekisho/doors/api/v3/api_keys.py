@@ -19,7 +19,7 @@ from sekisho.apikeys.actions import Change, Issued, Wish
 from sekisho.apikeys.model import KEYS_MAX, ApiKey, HoldReason
 from sekisho.apikeys.policy_text import PolicyFlaw, read_policy
 from sekisho.apikeys.tables import Owner, find_key, find_own_key, keys_of, still_stands
-from sekisho.apikeys.use import LastUse, Uses, last_use, uses
+from sekisho.apikeys.used import LastUse, Uses, last_use, uses
 from sekisho.db import DatabaseUnavailable
 from sekisho.doors.api.caller import Caller, Calling
 from sekisho.doors.api.paging import read_page
