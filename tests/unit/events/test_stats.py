@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from sekisho.db import Database, History, events
-from sekisho.events.stats import METRICS, Days, added, by_day, reputation
+from sekisho.events.stats import METRICS, Days, added, by_day, over, reputation
 from sekisho.events.tables import event_day
 from tests.fakes.databases import NewDatabase
 
@@ -56,6 +56,11 @@ def test_only_what_was_asked_for_is_read(store: Database) -> None:
             0: {100: {"delivered": 16}},
             5: {100: {"delivered": 2}, 101: {"delivered": 4}},
         }
+        assert over(tx, 1, [5, 0], Days(100, 101)) == {
+            subuser: added(days.values()) for subuser, days in by_day(tx, 1, [5, 0], Days(100, 101)).items()
+        }
+        assert over(tx, 1, range(1, 2000), Days(100, 100)) == {5: {"delivered": 2}, 6: {"delivered": 8}}
+        assert over(tx, 1, [], Days(0, 1000)) == {}
         assert by_day(tx, 1, [], Days(0, 1000)) == {}
         assert by_day(tx, 1, range(1, 2000), Days(100, 100)) == {5: {100: {"delivered": 2}}, 6: {100: {"delivered": 8}}}
 

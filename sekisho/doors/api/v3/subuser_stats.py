@@ -20,7 +20,7 @@ from sekisho.doors.api.paging import Page, read_page
 from sekisho.doors.api.problems import invalid
 from sekisho.doors.api.store import EventStored, Store, Stored
 from sekisho.doors.api.v3.subusers import find
-from sekisho.events.stats import METRICS, NO_COUNTS, REPUTATION_DAYS, Counts, Days, added, by_day, reputation
+from sekisho.events.stats import METRICS, NO_COUNTS, REPUTATION_DAYS, Counts, Days, added, by_day, over, reputation
 
 Aggregation = Literal["day", "week", "month"]
 Direction = Literal["desc", "asc"]
@@ -30,6 +30,8 @@ DAYS_MAX: Final = 400
 """The vendor keeps 13 months."""
 
 _EPOCH: Final = dt.date(1970, 1, 1).toordinal()
+_LAST_YEAR: Final = 9998
+"""The month after a day is a month of the calendar."""
 _FEW: Final = 5
 _NAMES_MAX: Final = 1000
 _SORTABLE: Final = frozenset(METRICS) - {
@@ -85,9 +87,9 @@ async def reputations(
     chosen = await _chosen(caller, store, _split(usernames))
     today = caller.now_ms // 86_400_000
     found = await event_store.read(
-        lambda tx: by_day(tx, caller.account_id, [one.id for one in chosen], Days(today - REPUTATION_DAYS + 1, today))
+        lambda tx: over(tx, caller.account_id, [one.id for one in chosen], Days(today - REPUTATION_DAYS + 1, today))
     )
-    return [Reputation(reputation(added(found.get(one.id, {}).values())), one.name) for one in chosen]
+    return [Reputation(reputation(found.get(one.id, NO_COUNTS)), one.name) for one in chosen]
 
 
 @get("/v3/subusers/stats", summary="Statistics of some subusers")
@@ -189,8 +191,8 @@ async def _ranked(
 ) -> list[tuple[Account, Counts]]:
     if metric not in _SORTABLE:
         raise invalid(f"sort_by_metric must be one of {', '.join(sorted(_SORTABLE))}", "sort_by_metric")
-    found = await events.read(lambda tx: by_day(tx, caller.account_id, [one.id for one in chosen], days))
-    pairs = [(one, added(found.get(one.id, {}).values())) for one in chosen]
+    found = await events.read(lambda tx: over(tx, caller.account_id, [one.id for one in chosen], days))
+    pairs = [(one, found.get(one.id, NO_COUNTS)) for one in chosen]
     pairs.sort(key=lambda pair: pair[0].name.lower())
     pairs.sort(key=lambda pair: pair[1].get(metric, 0), reverse=direction == "desc")
     return pairs
@@ -220,9 +222,12 @@ def _days(start: str, end: str | None, caller: Caller) -> Days:
 
 def _day(text: str, field: str) -> int:
     try:
-        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date().toordinal() - _EPOCH
+        day = dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except ValueError:
         raise invalid("a date is written YYYY-MM-DD", field) from None
+    if day.year > _LAST_YEAR:
+        raise invalid(f"a year is at most {_LAST_YEAR}", field)
+    return day.toordinal() - _EPOCH
 
 
 def _month(text: str) -> Days:

@@ -119,3 +119,18 @@ async def test_only_the_vendors_metrics_sort(door: ApiDoor, key: Issued) -> None
     params = {"date": "2026-11-01", "sort_by_metric": "deferred"}
     answer = await door.ask("GET", "/v3/subusers/stats/monthly", key, params=params)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "sort_by_metric")
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("/v3/subusers/stats", {"start_date": "9999-12-31", "end_date": "9999-12-31", "subusers": "shop"}),
+        ("/v3/subusers/stats/sums", {"start_date": "9999-12-31", "end_date": "9999-12-31"}),
+        ("/v3/subusers/stats/monthly", {"date": "9999-12-01"}),
+        ("/v3/subusers/shop/stats/monthly", {"date": "9999-12-01"}),
+    ],
+)
+async def test_the_end_of_the_calendar_is_no_fault_of_ours(
+    door: ApiDoor, key: Issued, path: str, params: dict[str, str]
+) -> None:
+    assert (await door.ask("GET", path, key, params=params)).status_code == 400
