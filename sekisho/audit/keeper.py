@@ -118,7 +118,9 @@ def _append(path: Path, lines: bytes) -> None:
             with path.open("rb") as file:
                 file.seek(size - 1)
                 lines = lines if file.read(1) == b"\n" else b"\n" + lines
-        os.write(descriptor, lines)
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_a_line_that_a_crash_cut_short_spoils_only_itself(control: Database, tmp
     assert (len(lines), lines[0] + b"\n") == (3, whole)
     with pytest.raises(BadHead, match="line 2"):
         kept(path)
+
+
+def test_a_disk_that_takes_less_than_it_is_given_is_given_the_rest(
+    control: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "heads.jsonl"
+    write(control, 3, 4)
+    whole = os.write
+    monkeypatch.setattr("sekisho.audit.keeper.os.write", lambda descriptor, view: whole(descriptor, view[:100]))
+    assert HeadKeeper(control, SIGNER, path).keep() == 2
+    assert kept(path) == [(3, 1), (4, 1)]
 
 
 def test_nothing_is_taken_for_kept_while_the_database_is_away(control: Database, tmp_path: Path) -> None:
