@@ -374,13 +374,17 @@ def test_what_is_wrong_is_said_in_the_vendors_words(mail: object, field: str | N
     assert errors(mail) == [(field, message)]
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["email", "name", "to", "cc", "enable", "type", "value", "x"]), inner)
-    ),
-    max_leaves=8,
+json_values: st.SearchStrategy[object] = st.deferred(
+    lambda: (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text(max_size=3)
+        | st.lists(json_values, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["email", "name", "to", "cc", "enable", "type", "value", "x"]), json_values, max_size=3
+        )
+    )
 )
 
 
