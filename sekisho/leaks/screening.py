@@ -30,6 +30,9 @@ AT_ONCE_BYTES: Final = 64 * 1024
 """So much of header fields is looked at on the loop; a request may have a thousand blocks of 8 KiB."""
 
 
+WHAT_TO_DO: Final = "Make a new key, and revoke this one."
+
+
 class Screening:
     """Looks at submissions on their way in; one per process."""
 
@@ -88,7 +91,12 @@ class Screening:
                     stranger = By("system:screening", at_ms)
                     freeze(tx, key, "in a message that another account handed in", by=stranger)
                 elif (owner_id := key.subuser_id or key.account_id) != identity.sender_id:
-                    notices.tell(tx, owner_id, Kind.MESSAGE_HELD, message, text, at_ms=at_ms)
+                    # Whose message it is, and with which key it came, is not this one's to know.
+                    mine = (
+                        f"A message of another sender of the account is held: it carries the text of API key {key.id}"
+                        f' ("{key.name}"), which is in force, so somebody else has it. {WHAT_TO_DO}'
+                    )
+                    notices.tell(tx, owner_id, Kind.MESSAGE_HELD, key.id, mine, at_ms=at_ms)
 
 
 def _around(header: bytes, words: bytes) -> dict[bytes, None]:
