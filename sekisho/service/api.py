@@ -45,9 +45,12 @@ from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
 
 _LOGIN_THREADS: Final = 2
-"""Of their own: a slow change must not keep others from logging in."""
+"""Of their own, for keys and From domains: a slow change must not keep others from logging in and sending."""
 
 _STORE_THREADS: Final = 4
+
+_EVENT_THREADS: Final = 2
+"""Of their own: counting what an account sent may take seconds, and changes and mail/send must not wait for it."""
 
 _BODY_THREADS: Final = 2
 """Large requests decoded and composed at a time."""
@@ -61,6 +64,7 @@ class Api:
         self._clock: Final = SystemClock()
         self._logins: Final = ThreadPoolExecutor(_LOGIN_THREADS, thread_name_prefix="login")
         self._threads: Final = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._events: Final = ThreadPoolExecutor(_EVENT_THREADS, thread_name_prefix="events")
         self._bodies: Final = ThreadPoolExecutor(_BODY_THREADS, thread_name_prefix="body")
         self._screening: Final = ThreadPoolExecutor(SCREENING_THREADS, thread_name_prefix="screening")
         self._follower: Final = Follower(control, self._apply)
@@ -85,7 +89,7 @@ class Api:
         )
         relay = Relay(config.server.hostname, config.delivery.source_addresses)
         sealer = sealing.load(config.storage.master_key_file or context.directory.master_key, make=False)
-        self._domains: Final = SenderDomains(control, threads=self._threads, sealer=sealer, relay=relay)
+        self._domains: Final = SenderDomains(control, threads=self._logins, sealer=sealer, relay=relay)
         # Without a slot: this process delivers nothing, and rings for the workers that do.
         self._spool: Final = LocalSpool(
             context.directory.spool, encode=encode, clock=self._clock, with_slot=False, bell=context.bell
@@ -133,7 +137,7 @@ class Api:
                         on_refused=partial(noted, refusals),
                     ),
                     store=store,
-                    event_store=Store(events, self._threads),
+                    event_store=Store(events, self._events),
                     clock=self._clock,
                     relay=relay,
                     spool=context.directory.spool,
@@ -166,6 +170,7 @@ class Api:
         await self._spool.close()
         self._logins.shutdown()
         self._threads.shutdown()
+        self._events.shutdown()
 
     def reload(self, config: Config) -> None:
         self._config = config
