@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from sqlalchemy import Connection
 
+from sekisho.apikeys.tables import still_stands
 from sekisho.audit import By
+from sekisho.doors.api.problems import UNAUTHORIZED, problem
 from sekisho.identity import Identity, IPAddress
 from sekisho.ids import AccountId
 
@@ -38,6 +41,16 @@ class Caller:
     def by(self) -> By:
         """Who is written into the audit log."""
         return By(f"key:{self.identity.key_id}", self.now_ms, str(self.address))
+
+
+def must_stand(tx: Connection, caller: Caller) -> None:
+    """End the request of a key that ended, or became less, after it was let in; raises Problem.
+
+    Else a stolen key could leave something behind (a key, a subuser, an open list) in the moment between its
+    revocation and the news of it. Asked inside the transaction of the change.
+    """
+    if not still_stands(tx, caller.identity, caller.now_ms):
+        raise problem(401, UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
 
 
 Calling = NamedDependency[SkipValidation[Caller]]

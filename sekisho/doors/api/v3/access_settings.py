@@ -8,15 +8,17 @@ from typing import Annotated, Final
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from sqlalchemy import Connection
 
 from sekisho import ipaccess
-from sekisho.doors.api.caller import Caller, Calling
+from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import read_page
 from sekisho.doors.api.problems import invalid, plain
 from sekisho.doors.api.store import Stored
 from sekisho.identity import IPAddress
 from sekisho.ipaccess.actions import RULES_MAX
 from sekisho.ipaccess.activity import KEPT
+from sekisho.refusal import Declined
 
 _ACTIVITY_DEFAULT: Final = 20
 
@@ -93,18 +95,14 @@ async def add(
     if not 1 <= len(data.ips) <= RULES_MAX:
         raise invalid(f"ips must name 1 to {RULES_MAX} addresses", "ips")
     entries = [entry.ip for entry in data.ips]
-    added = await store.write(
-        lambda tx: ipaccess.add(
-            tx,
-            caller.owner_id,
-            entries,
-            caller=_concerned(caller),
-            confirmed=confirm or data.confirm,
-            by=caller.by,
-        ),
-        field="ips",
-    )
-    return _shown(added)
+    confirmed = confirm or data.confirm
+
+    def act(tx: Connection) -> tuple[ipaccess.Rule, ...] | Declined:
+        must_stand(tx, caller)
+        concerned = _concerned(caller)
+        return ipaccess.add(tx, caller.owner_id, entries, caller=concerned, confirmed=confirmed, by=caller.by)
+
+    return _shown(await store.write(act, field="ips"))
 
 
 @delete("/v3/access_settings/whitelist", summary="Remove some of the addresses")
@@ -151,12 +149,12 @@ HANDLERS = (activity, add, listed, read, remove, remove_one)
 
 
 async def _remove(caller: Caller, store: Stored, rule_ids: list[int], *, confirmed: bool) -> None:
-    await store.write(
-        lambda tx: ipaccess.remove(
-            tx, caller.owner_id, rule_ids, caller=_concerned(caller), confirmed=confirmed, by=caller.by
-        ),
-        field="ids",
-    )
+    def act(tx: Connection) -> tuple[ipaccess.Rule, ...] | Declined:
+        must_stand(tx, caller)
+        concerned = _concerned(caller)
+        return ipaccess.remove(tx, caller.owner_id, rule_ids, caller=concerned, confirmed=confirmed, by=caller.by)
+
+    await store.write(act, field="ids")
 
 
 def _concerned(caller: Caller) -> IPAddress | None:

@@ -18,12 +18,12 @@ from sekisho.apikeys import actions, granting, scopes
 from sekisho.apikeys.actions import Change, Issued, Wish
 from sekisho.apikeys.model import KEYS_MAX, ApiKey, HoldReason
 from sekisho.apikeys.policy_text import PolicyFlaw, read_policy
-from sekisho.apikeys.tables import Owner, find_key, find_own_key, keys_of, still_stands
+from sekisho.apikeys.tables import Owner, find_key, find_own_key, keys_of
 from sekisho.apikeys.used import LastUse, Uses, last_use, uses
 from sekisho.db import DatabaseUnavailable
-from sekisho.doors.api.caller import Caller, Calling
+from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import read_page
-from sekisho.doors.api.problems import UNAUTHORIZED, ErrorItem, Problem, declined, invalid, plain, problem
+from sekisho.doors.api.problems import ErrorItem, Problem, declined, invalid, plain
 from sekisho.doors.api.store import EventStored, SpoolDirectory, Store, Stored
 from sekisho.events.bykey import Sent, sent_by
 from sekisho.identity import KeyPolicy
@@ -196,7 +196,7 @@ async def create(caller: Calling, store: Stored, data: JSONBody[NewKey]) -> KeyM
     of_subuser = caller.subuser_id is not None
 
     def make(tx: Connection) -> Issued | Declined:
-        _must_stand(tx, caller)
+        must_stand(tx, caller)
         wanted = granting.all_of(caller.identity, of_subuser=of_subuser) if data.scopes is None else data.scopes
         _grantable(caller, wanted)
         _check(granting.may_give_policy(caller.identity.policy, policy, makes_new=True), "policy")
@@ -248,7 +248,7 @@ async def rename(caller: Calling, store: Stored, api_key_id: FromPath[str], data
 @delete("/v3/api_keys/{api_key_id:str}", summary="Revoke an API key")
 async def revoke(caller: Calling, store: Stored, api_key_id: FromPath[str]) -> None:
     def end(tx: Connection) -> ApiKey | Declined:
-        _must_stand(tx, caller)
+        must_stand(tx, caller)
         key = _find(tx, caller, api_key_id)
         return actions.revoke(tx, key.id, compromised=False, by=caller.by)
 
@@ -264,7 +264,7 @@ async def compromise(
     caller: Calling, store: Stored, event_store: EventStored, spool: SpoolDirectory, api_key_id: FromPath[str]
 ) -> BlastRadius:
     def end(tx: Connection) -> ApiKey | Declined:
-        _must_stand(tx, caller)
+        must_stand(tx, caller)
         key = _find_any(tx, caller, api_key_id)
         return actions.revoke(tx, key.id, compromised=True, by=caller.by)
 
@@ -347,20 +347,11 @@ def _find_any(tx: Connection, caller: Caller, key_id: str) -> ApiKey:
 # Who may.
 
 
-def _must_stand(tx: Connection, caller: Caller) -> None:
-    """End the request of a key that ended, or became less, after it was let in.
-
-    Else a stolen key could make itself an heir in the moment between its revocation and the news of it.
-    """
-    if not still_stands(tx, caller.identity, caller.now_ms):
-        raise problem(401, UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
-
-
 def _touchable(
     tx: Connection, caller: Caller, key_id: str, find: Callable[[Connection, Caller, str], ApiKey]
 ) -> ApiKey:
     """Find a key that is to be changed or set free; one that may do more than the caller is out of its reach."""
-    _must_stand(tx, caller)
+    must_stand(tx, caller)
     key = find(tx, caller, key_id)
     if not granting.may_touch(caller.identity, key):
         raise plain(403)

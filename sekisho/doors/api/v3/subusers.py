@@ -17,7 +17,7 @@ from sekisho import accounts, users
 from sekisho.accounts import Account
 from sekisho.credits import TOTAL_MAX, Credits, Reset
 from sekisho.domains import Relay
-from sekisho.doors.api.caller import Caller, Calling
+from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import link_header, read_page
 from sekisho.doors.api.problems import invalid, plain
 from sekisho.doors.api.store import SpoolDirectory, Stored
@@ -144,6 +144,7 @@ async def create(caller: Calling, store: Stored, relay: TheRelay, data: JSONBody
     digest = await asyncio.to_thread(users.hash_password, password)
 
     def make(tx: Connection) -> Account | Declined:
+        must_stand(tx, caller)
         made = accounts.create_subuser(
             tx, of=_parent(tx, caller).name, name=data.username, email=data.email, by=caller.by
         )
@@ -165,12 +166,12 @@ async def switch(caller: Calling, store: Stored, subuser_name: FromPath[str], da
     if data.disabled is None:
         raise invalid("no fields provided", None)
     act = accounts.disable if data.disabled else accounts.enable
-    await store.write(lambda tx: act(tx, find(tx, caller, subuser_name), by=caller.by))
+    await store.write(lambda tx: act(tx, _to_change(tx, caller, subuser_name), by=caller.by))
 
 
 @delete("/v3/subusers/{subuser_name:str}", summary="Delete a subuser for good")
 async def remove(caller: Calling, store: Stored, relay: TheRelay, subuser_name: FromPath[str]) -> None:
-    await store.write(lambda tx: delete_subuser(tx, find(tx, caller, subuser_name), relay=relay, by=caller.by))
+    await store.write(lambda tx: delete_subuser(tx, _to_change(tx, caller, subuser_name), relay=relay, by=caller.by))
 
 
 @patch("/v3/subusers/{subuser_name:str}/website_access", summary="Let its people log in, or not", status_code=204)
@@ -179,7 +180,7 @@ async def switch_website(caller: Calling, store: Stored, subuser_name: FromPath[
     if disabled is None:
         raise invalid("no fields provided", None)
     await store.write(
-        lambda tx: accounts.switch_website(tx, find(tx, caller, subuser_name), disabled=disabled, by=caller.by)
+        lambda tx: accounts.switch_website(tx, _to_change(tx, caller, subuser_name), disabled=disabled, by=caller.by)
     )
 
 
@@ -195,7 +196,7 @@ async def credits_set(
     caller: Calling, store: Stored, spool: SpoolDirectory, subuser_name: FromPath[str], data: JSONBody[CreditsWanted]
 ) -> CreditsShown:
     def grant(tx: Connection) -> Account:
-        subuser = find(tx, caller, subuser_name)
+        subuser = _to_change(tx, caller, subuser_name)
         return accounts.grant_credits(tx, subuser, _wanted(subuser, data, caller.now_ms), by=caller.by)
 
     after = await store.write(grant)
@@ -210,7 +211,7 @@ async def credits_add(
         raise invalid(f"allocation_update must be within {TOTAL_MAX}", "allocation_update")
 
     def add(tx: Connection) -> Account:
-        subuser = find(tx, caller, subuser_name)
+        subuser = _to_change(tx, caller, subuser_name)
         if subuser.credits is None:
             raise invalid("the credits of this subuser are unlimited", "allocation_update")
         changed = subuser.credits.changed_by(data.allocation_update, caller.now_ms)
@@ -226,6 +227,11 @@ def find(tx: Connection, caller: Caller, name: str) -> Account:
     if found is None or found.parent_id != caller.account_id:
         raise plain(404)
     return found
+
+
+def _to_change(tx: Connection, caller: Caller, name: str) -> Account:
+    must_stand(tx, caller)
+    return find(tx, caller, name)
 
 
 def show_credits(granted: Credits | None, spool: Path, now_ms: int) -> CreditsShown:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from sekisho.accounts import Account, disable
+from sekisho import ipaccess
+from sekisho.accounts import Account, disable, list_subusers
 from sekisho.apikeys.actions import Change, Issued, change, hold, revoke
 from sekisho.apikeys.model import HoldReason
 from sekisho.apikeys.tables import api_key, find_key
 from sekisho.identity import KeyPolicy
-from tests.fakes.api import ApiDoor
-from tests.fakes.control import BY, a_key, an_account
+from tests.fakes.api import CLIENT, ApiDoor
+from tests.fakes.control import BY, a_key, a_subuser, an_account
 
 KEYS = "/v3/api_keys"
 
@@ -133,3 +134,36 @@ async def test_a_key_that_ends_leaves_no_other_behind(door: ApiDoor, acme: Accou
     with door.control.connect() as tx:
         assert tx.execute(sa.select(api_key).order_by(api_key.c.id)).all() == before
     assert door.purged == []
+
+
+@pytest.mark.parametrize("end", [_revoke, _hold, _narrow, _disable])
+async def test_a_key_that_ends_leaves_no_subuser_and_no_open_list_behind(
+    door: ApiDoor, acme: Account, end: Any
+) -> None:
+    thief = a_key_with(door, acme)
+    with door.control.begin() as tx:
+        shop = a_subuser(tx, acme, "news")
+        ipaccess.add(tx, acme.id, [CLIENT], caller=None, confirmed=True, by=BY)
+        (rule,) = ipaccess.rules_of(tx, acme.id)
+    assert (await door.ask("GET", "/v3/scopes", thief)).status_code == 200
+    with door.control.begin() as tx:
+        end(tx, thief, acme)
+    door.catch_up = lambda: None  # type: ignore[method-assign]  # the news is on its way
+    made = {"username": "heir", "email": "heir@example.com", "password": "correct horse", "ips": []}
+    rules = "/v3/access_settings/whitelist"
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "/v3/subusers", made),
+        ("PATCH", "/v3/subusers/news", {"disabled": True}),
+        ("PATCH", "/v3/subusers/news/website_access", {"disabled": True}),
+        ("PUT", "/v3/subusers/news/credits", {"type": "nonrecurring", "total": 1}),
+        ("DELETE", "/v3/subusers/news", None),
+        ("POST", rules, {"ips": [{"ip": "203.0.113.9"}], "confirm": True}),
+        ("DELETE", rules, {"ids": [rule.id], "confirm": True}),
+        ("DELETE", f"{rules}/{rule.id}?confirm=true", None),
+    ]
+    for method, path, body in asked:
+        answer = await door.ask(method, path, thief, json=body)
+        assert answer.status_code == 401, (method, path, answer.text)
+    with door.control.connect() as tx:
+        assert list_subusers(tx) == (shop,)
+        assert ipaccess.rules_of(tx, acme.id) == (rule,)
