@@ -33,7 +33,7 @@ from sekisho.doors.api.admission import Admission, new_request_id
 from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.document import describe
 from sekisho.doors.api.page import render
-from sekisho.doors.api.problems import Problem, invalid, plain, unavailable, unreadable
+from sekisho.doors.api.problems import Problem, invalid, no_json, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.store import Store
 from sekisho.doors.api.v3 import (
@@ -161,7 +161,7 @@ async def _strictly(request: ApiRequest) -> None:
         except msgspec.ValidationError as error:
             raise unreadable(str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise invalid("Bad Request", None) from error
+            raise no_json() from error
 
 
 def _caller(request: ApiRequest) -> Caller:

@@ -48,15 +48,20 @@ class Problem(Exception):
 
 
 def problem(
-    status: int, message: str, field: str | None = None, *, headers: Mapping[str, str] | None = None
+    status: int,
+    message: str,
+    field: str | None = None,
+    *,
+    hint: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Problem:
-    """Make a problem with one error."""
-    return Problem(status, ErrorItem(message, field), headers=headers)
+    """Make a problem with one error; ``hint`` says in our words what the vendor's message leaves open."""
+    return Problem(status, ErrorItem(message, field, hint), headers=headers)
 
 
 def plain(status: int, headers: Mapping[str, str] | None = None) -> Problem:
     """Make the problem of a status that says it all."""
-    return problem(status, _PLAIN.get(status) or _phrase(status), headers=headers)
+    return problem(status, _PLAIN.get(status) or _phrase(status), hint=_HINTS.get(status), headers=headers)
 
 
 def unavailable(message: str = "service unavailable") -> Problem:
@@ -66,6 +71,10 @@ def unavailable(message: str = "service unavailable") -> Problem:
 
 def invalid(message: str, field: str | None) -> Problem:
     return problem(400, message, field)
+
+
+def no_json() -> Problem:
+    return problem(400, "Bad Request", hint="the body is not JSON")
 
 
 NOT_FOUND: Final = "not found"
@@ -96,6 +105,8 @@ _PLAIN: Final = {
     500: "internal server error",
     503: "service unavailable",
 }
+
+_HINTS: Final = {415: "a body is application/json in UTF-8, to mail/send also with Content-Encoding: gzip"}
 
 
 def _phrase(status: int) -> str:
@@ -169,7 +180,10 @@ def refused(refusal: Refused) -> Problem:
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in {429, 503} else None
     if status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
-    return problem(status, text or refusal.detail or _PLAIN.get(status, "bad request"), headers=headers)
+    unverified = refusal.reason is Reason.FROM_UNVERIFIED
+    hint = f"{refusal.detail} is not an authenticated domain of this account or subuser" if unverified else None
+    message = text or refusal.detail or _PLAIN.get(status, "bad request")
+    return problem(status, message, hint=hint, headers=headers)
 
 
 def declined(answer: Declined, field: str | None = None) -> Problem:
@@ -181,6 +195,7 @@ def declined(answer: Declined, field: str | None = None) -> Problem:
 
 # What msgspec says of a body that does not have the type it should, in the vendor's JSON-schema words.
 _WRONG_TYPE: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]+)`")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]+)`")
 _JSON_NAMES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _NO_PARAMETER: Final = re.compile(r"Missing required (?:query|path|header) parameter '([^']+)'")
@@ -199,6 +214,9 @@ def unreadable(message: str) -> Problem:
             return invalid("a JSON body is required", None)
         name = f"{path}.{missing[1]}" if path else missing[1]
         return invalid(f"{missing[1]} is required", name)
+    if (unknown := _UNKNOWN.search(message)) is not None:
+        name = f"{path}.{unknown[1]}" if path else unknown[1]
+        return invalid(f"{unknown[1]} is not a parameter of this request.", name)
     if (absent := _NO_PARAMETER.search(message)) is not None:
         return invalid(f"{absent[1]} is required", absent[1])
     text = message if found is None else message[: found.start()]

@@ -68,7 +68,8 @@ def release(key_id: _Id, config: ConfigOption = None, data: DataOption = None, a
         found = find_key(tx, key_id)
         key = actions.release(tx, done(no_such_key(key_id) if found is None else found), by=by())
     state = key.state(now_ms())
-    emit({"api_key_id": key.id, "state": state}, as_json, f"The mail of key {key.id} may go out; the key is {state}.")
+    works = "The key works again" if state == "active" else f"The key opens nothing: it is {state}"
+    emit({"api_key_id": key.id, "state": state}, as_json, f"The mail of key {key.id} may go out. {works}.")
 
 
 def purge(key_id: _Id, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from sekisho.doors.api.problems import Problem, invalid, plain, unavailable
+from sekisho.doors.api.problems import Problem, invalid, no_json, plain, unavailable
 from sekisho.doors.api.v3 import mail_texts as texts
 
 BODY_MAX_BYTES: Final = 30 * 1024 * 1024
@@ -154,4 +154,4 @@ def _undecodable(body: bytes) -> Problem:
         body.decode()
     except UnicodeDecodeError:
         return invalid(texts.UTF8, None)
-    return invalid(texts.BAD_REQUEST, None)
+    return no_json()

@@ -208,9 +208,9 @@ def _not_taken(answer: NotTaken, asked: MailRequest) -> Problem:
     if answer.part is None or answer.refused.reason not in _ABOUT_FROM:
         return found
     is_own = asked.personalizations[answer.part].has_own_sender
-    return Problem(
-        found.status, ErrorItem(found.errors[0].message, f"personalizations.{answer.part}.from" if is_own else "from")
-    )
+    error = found.errors[0]
+    field = f"personalizations.{answer.part}.from" if is_own else "from"
+    return Problem(found.status, ErrorItem(error.message, field, error.help))
 
 
 HANDLERS = (send,)

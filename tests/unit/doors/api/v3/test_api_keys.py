@@ -133,7 +133,7 @@ async def test_a_policy_is_kept_as_it_was_given(door: ApiDoor, key: Issued) -> N
         ({"expires_at": 1}, "policy.expires_at"),
         ({"expires_at": 1 << 70}, "policy.expires_at"),
         ({"expires_at": "soon"}, "policy.expires_at"),
-        ({"dayly": 5}, "policy"),
+        ({"dayly": 5}, "policy.dayly"),
         ({"daily": "5"}, "policy.daily"),
     ],
 )
