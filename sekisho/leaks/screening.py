@@ -8,6 +8,7 @@ matter: whoever hands it in has it and should not, so that key is held.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -20,6 +21,7 @@ from sekisho.apikeys.model import ApiKey
 from sekisho.audit import By
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.identity import Identity
+from sekisho.ids import AccountId
 from sekisho.leaks.freezing import freeze, keys_in_force
 from sekisho.leaks.scan import candidates, candidates_in_file, candidates_in_header
 from sekisho.notices import Kind
@@ -29,6 +31,13 @@ _log = structlog.get_logger(__name__)
 AT_ONCE_BYTES: Final = 64 * 1024
 """So much of header fields is looked at on the loop; a request may have a thousand blocks of 8 KiB."""
 
+
+TOLD_MAX: Final = 10
+"""Messages per sender and minute that owners are told of one by one. The rest is held as well and stands in the queue:
+a program in a loop must not take the turn of everybody who writes control data."""
+
+_SENDERS_MAX: Final = 1000
+_MINUTE_MS: Final = 60_000
 
 WHAT_TO_DO: Final = "Make a new key, and revoke this one."
 
@@ -40,6 +49,8 @@ class Screening:
         """``threads`` read large bodies and control data: of their own, so that logging in never waits for them."""
         self._database: Final = database
         self._threads: Final = threads
+        self._told: Final[OrderedDict[AccountId, tuple[int, int]]] = OrderedDict()
+        """Sender → minute, and how many messages of it were told of in it."""
 
     async def keys_in(
         self, header_blocks: Sequence[bytes], body: bytes | Path, said: Sequence[str]
@@ -59,12 +70,26 @@ class Screening:
 
     async def tell(self, identity: Identity, message: str, keys: Sequence[ApiKey], *, at_ms: int) -> None:
         """Tell owners of a message that is held; ``message`` is its id."""
+        # Others' keys are held first of all.
+        is_done = all(key.account_id == identity.account_id or key.hold is not None for key in keys)
+        if is_done and not self._may_tell(identity.sender_id, at_ms // _MINUTE_MS):
+            _log.info("leak.held_too", message=message, account=identity.sender_id)
+            return
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._threads, self._tell, identity, message, keys, at_ms)
         except DatabaseUnavailable as error:
             # It is held all the same, and its promise was given.
             _log.error("leak.not_told", message=message, error=str(error))
+
+    def _may_tell(self, sender_id: AccountId, minute: int) -> bool:
+        of_minute, count = self._told.get(sender_id, (minute, 0))
+        count = count + 1 if of_minute == minute else 1
+        self._told[sender_id] = (minute, count)
+        self._told.move_to_end(sender_id)
+        if len(self._told) > _SENDERS_MAX:
+            self._told.popitem(last=False)
+        return count <= TOLD_MAX
 
     async def _in_file(self, body: Path) -> tuple[bytes, ...]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, candidates_in_file, body)

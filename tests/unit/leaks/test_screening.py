@@ -19,7 +19,7 @@ from sekisho.db import Database, DatabaseUnavailable
 from sekisho.identity import Identity
 from sekisho.leaks import scan
 from sekisho.leaks import screening as screening_module
-from sekisho.leaks.screening import Screening
+from sekisho.leaks.screening import TOLD_MAX, Screening
 from tests.fakes.control import BY, NO_LIMITS, NOW_MS, a_key, a_subuser, an_account
 from tests.fakes.databases import out_of_reach
 
@@ -134,6 +134,23 @@ async def test_a_key_of_the_senders_own_account_works_on_and_its_owner_is_told(
     # Subusers learn nothing of each other.
     assert mine.key.id not in of_other.text
     assert "m1" not in of_other.text
+
+
+async def test_a_program_in_a_loop_is_told_of_in_part_and_a_strangers_key_is_held_all_the_same(
+    control: Database, screening: Screening
+) -> None:
+    with control.begin() as tx:
+        acme, stranger = an_account(tx), an_account(tx, "stranger")
+        mine, theirs = a_key(tx, acme), a_key(tx, stranger)
+    for number in range(TOLD_MAX + 5):
+        await screening.tell(identity_of(mine), f"m{number}", [mine.key], at_ms=NOW_MS)
+    with control.connect() as tx:
+        assert len(notices.listing(tx, acme.id, limit=99)) == TOLD_MAX
+    await screening.tell(identity_of(mine), "another", [theirs.key], at_ms=NOW_MS)
+    assert is_held(control, theirs)
+    await screening.tell(identity_of(mine), "later", [mine.key], at_ms=NOW_MS + 60_000)
+    with control.connect() as tx:
+        assert [one.subject for one in notices.listing(tx, acme.id, limit=2)] == ["later", "another"]
 
 
 async def test_a_strangers_key_is_held_and_the_two_learn_nothing_of_each_other(
