@@ -36,8 +36,6 @@ _BODIES: Final[dict[Place, tuple[str, Any]]] = {
 }
 """Bodies that their handlers read themselves."""
 
-_BODY_IS_OPTIONAL: Final = frozenset[Place]()
-
 _TEXTS: Final[dict[Place, str]] = {
     ("GET", "/v3/audit_log/export"): "application/x-ndjson",
     ("GET", "/v3/openapi.json"): "application/json",

@@ -93,7 +93,7 @@ def export(  # noqa: PLR0917
     data: DataOption = None,
     as_json: JsonOption = False,  # noqa: ARG001 - it is JSON anyway, and an option of every command
 ) -> None:
-    """Print a whole log, one JSON line per entry, in the form that ``verify --file`` reads."""
+    """Print a whole log, one JSON line per entry, in the form that `verify --file` reads."""
     with open_site(config, data) as site, site.control.connect() as tx:
         chain = _chain(tx, account, subuser, operator)
         if chain is None:
