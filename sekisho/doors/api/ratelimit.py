@@ -66,9 +66,10 @@ class Paces:
         if allowed:
             seen += 1
             self._counters[pace, whose] = (window, seen)
-            self._counters.move_to_end((pace, whose))
-            if len(self._counters) > COUNTERS_MAX:
-                self._counters.popitem(last=False)
+        # Also one that is refused: who goes on calling must not be forgotten for the strangers that come meanwhile.
+        self._counters.move_to_end((pace, whose))
+        if len(self._counters) > COUNTERS_MAX:
+            self._counters.popitem(last=False)
         return Standing(allowed, pace.calls, pace.calls - seen, (window + 1) * pace.window_s)
 
     def is_over(self, pace: Pace, whose: object, now_ms: int) -> bool:

@@ -36,3 +36,14 @@ def test_strangers_without_number_take_no_more_memory_than_the_bound() -> None:
     for number in range(COUNTERS_MAX + 100):
         paces.count(Pace.PUBLIC, number, NOW_MS)
     assert len(paces._counters) == COUNTERS_MAX
+
+
+def test_who_goes_on_calling_is_not_forgotten_for_strangers() -> None:
+    paces = Paces()
+    for _ in range(Pace.PUBLIC.calls):
+        paces.count(Pace.PUBLIC, "a", NOW_MS)
+    for number in range(COUNTERS_MAX + 100):
+        paces.count(Pace.PUBLIC, number, NOW_MS)
+        if number % 1000 == 0:
+            assert not paces.count(Pace.PUBLIC, "a", NOW_MS).allowed
+    assert not paces.count(Pace.PUBLIC, "a", NOW_MS).allowed
