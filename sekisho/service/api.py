@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Final, cast
 
 from sekisho import sealing
-from sekisho.apikeys.verifier import Verifier
-from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
 from sekisho.db import Database, DatabaseUnavailable
 from sekisho.domains import Relay, SenderDomains
@@ -26,8 +24,7 @@ from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.health import Application
 from sekisho.events.record import encode
 from sekisho.ids import KeyId
-from sekisho.ipaccess.activity import Activity, Method
-from sekisho.leaks.canary import Canaries
+from sekisho.ipaccess.activity import Method
 from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock, SystemClock
@@ -36,11 +33,10 @@ from sekisho.queue.locks import LockTimeoutError
 from sekisho.queue.operator import Operator
 from sekisho.queue.selection import Selection
 from sekisho.queue.watch import SpoolSuspectError
-from sekisho.service.auditing import noted, refusal_writer
 from sekisho.service.config import Config
-from sekisho.service.ipaccess import activity_writer
-from sekisho.service.keyuse import SCREENING_THREADS, canary_writer, key_use, noting, taken, use_writer
+from sekisho.service.keyuse import SCREENING_THREADS
 from sekisho.service.notices import NoticeMailer
+from sekisho.service.passes import Passes
 from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
 
@@ -68,25 +64,10 @@ class Api:
         self._bodies: Final = ThreadPoolExecutor(_BODY_THREADS, thread_name_prefix="body")
         self._screening: Final = ThreadPoolExecutor(SCREENING_THREADS, thread_name_prefix="screening")
         self._follower: Final = Follower(control, self._apply)
-        activity = Activity(control, Method.API, self._clock.now_ms)
-        self._use: Final = key_use(control, self._clock)
-        refusals = Refusals(control, door=Method.API.value, now_ms=self._clock.now_ms)
-        canaries = Canaries(control, door=Method.API.value, now_ms=self._clock.now_ms)
-        self._writers: Final = (
-            activity_writer(activity),
-            refusal_writer(refusals),
-            use_writer(self._use),
-            canary_writer(canaries),
+        self._passes: Final = Passes(
+            control, Method.API, threads=self._logins, clock=self._clock, feed_age_s=self._follower.age_s
         )
-        self._verifier: Final = Verifier(
-            control,
-            threads=self._logins,
-            clock=self._clock,
-            feed_age_s=self._follower.age_s,
-            on_attempt=noting(activity, self._use),
-            on_refused=partial(noted, refusals),
-            on_canary=canaries.used,
-        )
+        self._verifier: Final = self._passes.verifier
         relay = Relay(config.server.hostname, config.delivery.source_addresses)
         sealer = sealing.load(config.storage.master_key_file or context.directory.master_key, make=False)
         self._domains: Final = SenderDomains(control, threads=self._logins, sealer=sealer, relay=relay)
@@ -104,14 +85,14 @@ class Api:
                 clock=self._clock,
                 recipient=sending.may_mail,
                 screen=Screening(control, self._screening),
-                on_taken=partial(taken, self._use),
+                on_taken=self._passes.on_taken,
             ),
             admits=lambda identity: self._verifier.admits(identity, self._clock.now_ms()),
             memory=BodyMemory(),
             threads=self._bodies,
             incoming=self._spool.incoming / "web",
             hostname=config.server.hostname,
-            on_refused=partial(noted, refusals),
+            on_refused=self._passes.on_refused,
         )
         self._notices: Final = NoticeMailer(
             control,
@@ -134,7 +115,7 @@ class Api:
                         paces=Paces(),
                         clock=self._clock,
                         trusted_proxies=lambda: self._config.http.trusted_proxies,
-                        on_refused=partial(noted, refusals),
+                        on_refused=self._passes.on_refused,
                     ),
                     store=store,
                     event_store=Store(events, self._events),
@@ -153,7 +134,7 @@ class Api:
         await self._follower.confirmed()
         await asyncio.to_thread(self._mailing.open)
         self._spool.start()
-        for writer in self._writers:
+        for writer in self._passes.writers:
             writer.start()
         self._telling = asyncio.create_task(self._notices.run(), name="notices")
 
@@ -162,7 +143,7 @@ class Api:
             self._telling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._telling
-        for writer in self._writers:
+        for writer in self._passes.writers:
             await asyncio.to_thread(writer.stop)
         await asyncio.to_thread(self._follower.stop)
         self._bodies.shutdown()

@@ -16,9 +16,7 @@ from typing import Final, cast
 import structlog
 
 from sekisho import sealing
-from sekisho.apikeys.verifier import Verifier
 from sekisho.audit.keeper import HeadKeeper
-from sekisho.audit.refusals import Refusals
 from sekisho.changes import Change, Follower
 from sekisho.delivery.capture import FILE_NAME as CAPTURED
 from sekisho.delivery.capture import CaptureStore
@@ -31,8 +29,7 @@ from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.events.mover import Mover
 from sekisho.events.record import encode
 from sekisho.identity import Identity
-from sekisho.ipaccess.activity import Activity, Method
-from sekisho.leaks.canary import Canaries
+from sekisho.ipaccess.activity import Method
 from sekisho.leaks.screening import Screening
 from sekisho.policy import sending
 from sekisho.ports.clock import SystemClock
@@ -43,17 +40,18 @@ from sekisho.queue.local import LocalSpool
 from sekisho.queue.retry import RetryPolicy
 from sekisho.queue.watch import SpoolChange
 from sekisho.refusal import Reason
-from sekisho.service.auditing import head_keeper, noted, refusal_writer
+from sekisho.service.auditing import head_keeper
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config, DeliveryMode
 from sekisho.service.crowd import Crowd
 from sekisho.service.destinations import sites
 from sekisho.service.erasing import eraser
 from sekisho.service.gate import SmtpGate
-from sekisho.service.ipaccess import activity_writer, roll_backs
-from sekisho.service.keyuse import SCREENING_THREADS, canary_writer, key_use, noting, taken, use_writer
+from sekisho.service.ipaccess import roll_backs
+from sekisho.service.keyuse import SCREENING_THREADS
 from sekisho.service.limits import door_limits
 from sekisho.service.moving import mover
+from sekisho.service.passes import Passes
 from sekisho.service.periodic import Periodic
 from sekisho.service.routing import Routing
 from sekisho.service.shaping import shaping
@@ -126,19 +124,8 @@ class _Worker:
         self._follower = Follower(self._control, self._apply)
         sealer = sealing.load(config.storage.master_key_file or directory.master_key, make=False)
         relay = Relay(config.server.hostname, delivery.source_addresses)
-        activity = Activity(self._control, Method.SMTP, clock.now_ms)
-        self._use = key_use(self._control, clock)
-        refusals = Refusals(self._control, door=Method.SMTP.value, now_ms=clock.now_ms)
-        canaries = Canaries(self._control, door=Method.SMTP.value, now_ms=clock.now_ms)
-        self._verifier = Verifier(
-            self._control,
-            threads=self._threads,
-            clock=clock,
-            feed_age_s=self._follower.age_s,
-            on_attempt=noting(activity, self._use),
-            on_refused=partial(noted, refusals),
-            on_canary=canaries.used,
-        )
+        passes = Passes(self._control, Method.SMTP, threads=self._threads, clock=clock, feed_age_s=self._follower.age_s)
+        self._verifier = passes.verifier
         self._domains = SenderDomains(self._control, threads=self._threads, sealer=sealer, relay=relay)
         self._holds = Holds(self._control, threads=self._threads, on_change=self._holds_changed)
         self._routing = Routing(delivery.routes, self._control, threads=self._threads, on_change=self._rerouted)
@@ -187,7 +174,7 @@ class _Worker:
             clock=clock,
             recipient=sending.may_mail,
             screen=Screening(self._control, self._screening),
-            on_taken=partial(taken, self._use),
+            on_taken=passes.on_taken,
         )
         gate = SmtpGate(
             verifier=self._verifier,
@@ -196,7 +183,7 @@ class _Worker:
             rescan=self._scheduler.rescan,
             clock=clock,
             crowd=crowd,
-            on_refused=partial(noted, refusals),
+            on_refused=passes.on_refused,
         )
         # What is done once per data directory is done beside the web door; without one, by the first relay worker.
         once: tuple[Mover | HeadKeeper | Periodic, ...] = ()
@@ -208,13 +195,7 @@ class _Worker:
                 roll_backs(self._control, clock),
                 eraser(self._control, events, directory.spool, clock),
             )
-        self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (
-            activity_writer(activity),
-            use_writer(self._use),
-            canary_writer(canaries),
-            refusal_writer(refusals),
-            *once,
-        )
+        self._background: tuple[Mover | HeadKeeper | Periodic, ...] = (*passes.writers, *once)
         self._descriptors = raise_descriptor_limit()
         self._listener = Listener(
             [(bound.socket, TlsMode(bound.tls.value)) for bound in context.listeners],
