@@ -44,7 +44,9 @@ _IDLE_S: Final = 30
 """The server ends a transaction whose client does nothing in it for so long: everybody else waits for its turn."""
 
 _POOL_SIZE: Final = 2
-_POOL_OVERFLOW: Final = 6
+_POOL_OVERFLOW: Final = 18
+"""More than a process has threads that write: those hold a connection each while they wait for their turn, and whoever
+only reads, to log in for one, must find another."""
 _POOL_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.5
 _GATHER_S: Final = 0.02

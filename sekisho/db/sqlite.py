@@ -20,7 +20,9 @@ BUSY_TIMEOUT_MS: Final = 5000
 """How long a writer waits for another process's transaction before it is DatabaseUnavailable."""
 
 _POOL_SIZE: Final = 2
-_POOL_OVERFLOW: Final = 6
+_POOL_OVERFLOW: Final = 18
+"""More than a process has threads that write: those hold a connection each while they wait for their turn, and whoever
+only reads, to log in for one, must find another."""
 _POOL_TIMEOUT_S: Final = 5.0
 _WAL_TRIES: Final = 100
 _WAL_PAUSE_S: Final = 0.05

@@ -49,6 +49,26 @@ def test_a_reader_sees_one_snapshot_while_a_writer_commits(database: Database) -
     assert count(database) == 1
 
 
+def test_writers_that_wait_for_their_turn_leave_connections_to_readers(database: Database) -> None:
+    waiting = threading.Semaphore(0)
+    sa.event.listen(database._writing, "checkout", lambda *_: waiting.release())
+
+    def write() -> None:
+        with database.begin() as tx:
+            tx.execute(sa.insert(PARENT))
+
+    writers = [threading.Thread(target=write) for _ in range(12)]
+    with database.begin() as tx:
+        tx.execute(sa.insert(PARENT))
+        for writer in writers:
+            writer.start()
+        assert all(waiting.acquire(timeout=4) for _ in range(1 + len(writers)))
+        assert count(database) == 0
+    for writer in writers:
+        writer.join()
+    assert count(database) == 13
+
+
 def test_a_reading_transaction_cannot_write(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match=r"read-?only"), database.connect() as connection:
         connection.execute(sa.insert(PARENT))
