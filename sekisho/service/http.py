@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import h11
-import msgspec
 import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sekisho.doors.api.problems import RETRY_AFTER_S, problem
 from sekisho.doors.health import Application, Message, Receive, Scope, Send
 from sekisho.doors.smtp.tls import CertificateError, server_context
 from sekisho.service.certificates import Certificate
@@ -146,7 +146,7 @@ class _Server(uvicorn.Server):
 
 def _error(status: int, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Make head and body of an error that no application of ours answers; the vendor's shape all the same."""
-    body = msgspec.json.encode({"errors": [{"message": message, "field": None, "help": None}]})
+    body = problem(status, message).body
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -155,7 +155,7 @@ def _error(status: int, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]
         (b"connection", b"close"),
     ]
     if status == 503:
-        headers.append((b"retry-after", b"5"))
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
     return headers, body
 
 
