@@ -168,6 +168,11 @@ def _welcome(found: Announcement, document: dict[str, object], api_key: str | No
     key_line = (
         api_key or f"shown at the first start; another: {command} key create --account dev --name N --data {data_dir}"
     )
+    shown_key = api_key or "$API_KEY"
+    message = (
+        f'{{"personalizations":[{{"to":[{{"email":"reader@example.com"}}]}}],"from":{{"email":"ann@{DOMAIN}"}},'
+        '"subject":"Hello","content":[{"type":"text/plain","value":"Hello!"}]}'
+    )
     return f"""
 Sekisho is ready. Capture mode: nothing leaves this machine.
 
@@ -175,15 +180,18 @@ Sekisho is ready. Capture mode: nothing leaves this machine.
   Log in    user name apikey, password the API key
   API key   {key_line}
   From      anything@{DOMAIN}
-  HTTP      {document["http"]}
+  Web API   {document["http"]}; what it takes: {document["http"]}/v3/reference
   CA file   {document["ca_file"]}
   Data      {data_dir}
 
 Try it:
 
   swaks --server localhost --port {ports["starttls"]} --tls --tls-verify --tls-ca-path {document["ca_file"]} \\
-    --auth PLAIN --auth-user apikey --auth-password {api_key or '"$API_KEY"'} \\
+    --auth PLAIN --auth-user apikey --auth-password "{shown_key}" \\
     --from ann@{DOMAIN} --to reader@example.com --header "Subject: Hello"
+
+  curl -i {document["http"]}/v3/mail/send -H "Authorization: Bearer {shown_key}" \\
+    -H "Content-Type: application/json" -d '{message}'
 
   {command} captured list --data {data_dir}
 
