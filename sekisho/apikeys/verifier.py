@@ -130,6 +130,10 @@ class Verifier:
             self._on_refused(answer.reason, address, None if isinstance(found, Refused) else found.identity)
         return answer
 
+    def recalls(self, password: Secret[bytes]) -> bool:
+        """Whether this text was a right one of late: ``authenticate`` will not have to read anything."""
+        return digest_of(password.reveal()) in self._passes
+
     def admits(self, identity: Identity, now_ms: int) -> Refused | None:
         """Say whether an identity from ``authenticate`` is still good; asked at every step of a session."""
         if self._feed_age_s() > STALE_S:

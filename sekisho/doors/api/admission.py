@@ -98,7 +98,9 @@ class Admission:
     async def _identify(
         self, connection: Connection, place: tuple[str, str], address: IPAddress, now_ms: int
     ) -> Identity:
-        if self._paces.is_over(Pace.FAILED_LOGIN, counted_as(address), now_ms):
+        # Whoever shares an address with a guesser (a proxy, a company) goes on with a key that worked of late.
+        is_over = self._paces.is_over(Pace.FAILED_LOGIN, counted_as(address), now_ms)
+        if is_over and not self._verifier.recalls(_presented(connection)):
             self._on_refused(Reason.AUTH_THROTTLED, address, None)
             raise plain(429, {"Retry-After": str(Pace.FAILED_LOGIN.window_s)})
         sends = place == MAIL_SEND
@@ -115,16 +117,10 @@ class Admission:
     async def _present(
         self, connection: Connection, address: IPAddress, *, sends: bool
     ) -> Identity | Refused | Problem:
-        """Read the Authorization field (RFC 6750 §2.1) and ask whose key it is."""
-        fields = connection.headers.getall("authorization", [])
-        # Two of them are for two readers: one that is in front of us, and us.
-        kind, _, credentials = (fields[0] if len(fields) == 1 else "").partition(" ")
-        match kind.lower():
+        """Ask whose key it is."""
+        match _authorization(connection)[0]:
             case "bearer":
-                text = credentials.strip()
-                if not text.isascii():
-                    return Refused(Reason.AUTH_BAD_KEY)
-                return await self._verifier.authenticate(Secret(text.encode("ascii")), address)
+                return await self._verifier.authenticate(_presented(connection), address)
             case "basic":
                 return problem(401, problems.BASIC, headers={"WWW-Authenticate": "Bearer"})
         text = problems.BAD_GRANT if sends else problems.UNAUTHORIZED
@@ -148,6 +144,20 @@ class Admission:
         if found is None or found.parent_id != identity.account_id:
             raise plain(403)
         return found.id
+
+
+def _authorization(connection: Connection) -> tuple[str, str]:
+    """Read the Authorization field (RFC 9110 §11.6.2): the scheme in lower case, and what stands behind it."""
+    fields = connection.headers.getall("authorization", [])
+    # Two of them are for two readers: one that is in front of us, and us.
+    scheme, _, credentials = (fields[0] if len(fields) == 1 else "").partition(" ")
+    return scheme.lower(), credentials.strip()
+
+
+def _presented(connection: Connection) -> Secret[bytes]:
+    """Read the Bearer token (RFC 6750 §2.1); empty when there is none, or none that can be a key."""
+    scheme, credentials = _authorization(connection)
+    return Secret(credentials.encode("ascii") if scheme == "bearer" and credentials.isascii() else b"")
 
 
 def _check_accepted(connection: Connection, place: tuple[str, str]) -> None:
