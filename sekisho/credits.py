@@ -52,11 +52,15 @@ class Credits:
         extra = self.added if self.added_until == until else 0
         return Bucket(f"credit:{self.account_id}:{self.granted_ms}", until, max(0, self.total + extra))
 
-    def changed_by(self, difference: int, now_ms: int) -> Credits:
-        """Add to what remains now, or take away; a recurring grant is itself again in the next period."""
-        until = self.bucket(now_ms).until_day
-        before = self.added if self.added_until == until else 0
-        return replace(self, added=before + difference, added_until=until)
+    def changed_by(self, difference: int, used: int, now_ms: int) -> Credits:
+        """Add to what remains now, or take away; a recurring grant is itself again in the next period.
+
+        ``used`` is what was counted in the present bucket. Less than nothing cannot remain, so that what is added later
+        counts in full.
+        """
+        bucket = self.bucket(now_ms)
+        size = min(TOTAL_MAX, max(used, bucket.size + difference))
+        return replace(self, added=size - self.total, added_until=bucket.until_day)
 
 
 @dataclass(frozen=True, slots=True)

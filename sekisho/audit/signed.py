@@ -71,10 +71,17 @@ class BadHead(Exception):
 
 
 def read_heads(lines: Iterator[bytes], public_key: str) -> Iterator[SignedHead]:
-    """Read signed lines; raises BadHead, naming the line, at the first that is none."""
+    """Read signed lines; raises BadHead, naming the line, at the first that is none.
+
+    A line that a crash has cut short is left out: who could cut it could as well have removed it.
+    """
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        if line.strip() and not _is_torn(line):
             yield _read(line, number, public_key)
+
+
+def _is_torn(line: bytes) -> bool:
+    return line.startswith(b'{"chain":') and not line.rstrip().endswith(b"}")
 
 
 def _read(line: bytes, number: int, public_key: str) -> SignedHead:

@@ -78,9 +78,10 @@ class Screening:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._threads, self._tell, identity, message, keys, at_ms)
-        except DatabaseUnavailable as error:
-            # It is held all the same, and its promise was given.
-            _log.error("leak.not_told", message=message, error=str(error))
+        except Exception as error:  # noqa: BLE001
+            # It is held all the same, and its promise was given: nothing may make the client send it again.
+            is_ours = not isinstance(error, DatabaseUnavailable)
+            _log.error("leak.not_told", message=message, error=str(error), exc_info=is_ours)
 
     def _may_tell(self, sender_id: AccountId, minute: int) -> bool:
         of_minute, count = self._told.get(sender_id, (minute, 0))

@@ -132,7 +132,8 @@ def _mailing_as(tx: Connection, name: str) -> Identity | None:
 
 def _submission(one: Outgoing, sender: Mailbox, to: Mailbox, identity: Identity, hostname: str) -> Submission:
     when = datetime.fromtimestamp(one.at_ms / 1000, UTC)
-    text = f"{one.text}\n\nThis is about {one.account} at {hostname}, {when:%Y-%m-%d %H:%M:%S} UTC.\n"
+    more = f"\n\nThere are {one.more} more of this kind; GET /v3/notices lists them." if one.more else ""
+    text = f"{one.text}{more}\n\nThis is about {one.account} at {hostname}, {when:%Y-%m-%d %H:%M:%S} UTC.\n"
     composed = compose([Text("text/plain", text)], [], secrets.token_hex(16))
     fields = [
         address_field(b"From", [Named(sender, "Sekisho")]),

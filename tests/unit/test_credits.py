@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.credits import FOREVER, Credits, Reset, last_reset, next_reset
+from sekisho.credits import FOREVER, TOTAL_MAX, Credits, Reset, last_reset, next_reset
 from sekisho.ids import AccountId
 
 MS = 86_400_000
@@ -56,17 +56,25 @@ def test_another_grant_counts_anew() -> None:
 
 def test_what_was_added_is_gone_in_the_next_period() -> None:
     today, tomorrow = at("2026-11-24T12:00"), at("2026-11-25T12:00")
-    more = grant(Reset.DAILY).changed_by(50, today)
+    more = grant(Reset.DAILY).changed_by(50, 0, today)
     assert (more.bucket(today).size, more.bucket(tomorrow).size) == (150, 100)
-    less = more.changed_by(-20, today)
+    less = more.changed_by(-20, 0, today)
     assert less.bucket(today).size == 130
-    again = less.changed_by(5, tomorrow)
+    again = less.changed_by(5, 0, tomorrow)
     assert (again.bucket(today).size, again.bucket(tomorrow).size) == (100, 105)
 
 
 def test_less_than_nothing_is_nothing() -> None:
     now_ms = at("2026-11-24T12:00")
-    assert grant(None).changed_by(-1000, now_ms).bucket(now_ms).size == 0
+    assert grant(None).changed_by(-1000, 0, now_ms).bucket(now_ms).size == 0
+
+
+def test_what_is_added_after_more_was_taken_than_remained_counts_in_full() -> None:
+    now_ms = at("2026-11-24T12:00")
+    nothing = grant(None).changed_by(-1000, 30, now_ms)
+    assert nothing.bucket(now_ms).size - 30 == 0
+    assert nothing.changed_by(10, 30, now_ms).bucket(now_ms).size - 30 == 10
+    assert grant(None).changed_by(TOTAL_MAX, 0, now_ms).bucket(now_ms).size == TOTAL_MAX
 
 
 @pytest.mark.parametrize(

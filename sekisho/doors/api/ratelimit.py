@@ -22,6 +22,7 @@ class Pace(enum.Enum):
     READ = (1_200, 60)
     WRITE = (600, 60)
     FAILED_LOGIN = (20, 60)  # per address
+    PASSWORD = (30, 60)  # what hashes a password: a twentieth of a second of work each
     PUBLIC = (10, 60)  # per address: doors without a key
 
     @property

@@ -62,7 +62,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/v3/reference"): Route(None, Behalf.IGNORED, Pace.READ, public=True),
     ("GET", "/v3/scopes"): Route(None),
     ("GET", "/v3/subusers"): Route("subusers.read", Behalf.REFUSED),
-    ("POST", "/v3/subusers"): Route("subusers.create", Behalf.REFUSED),
+    ("POST", "/v3/subusers"): Route("subusers.create", Behalf.REFUSED, Pace.PASSWORD),
     ("GET", "/v3/subusers/reputations"): Route("subusers.reputations.read", Behalf.REFUSED),
     ("GET", "/v3/subusers/stats"): Route("subusers.stats.read", Behalf.REFUSED),
     ("GET", "/v3/subusers/stats/monthly"): Route("subusers.stats.monthly.read", Behalf.REFUSED),

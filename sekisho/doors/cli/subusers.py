@@ -113,7 +113,9 @@ def credits_(  # noqa: PLR0917
                 if subuser.credits is None:
                     message = f"the credits of {subuser.name} are unlimited: grant some with --total first"
                     raise CommandError(message)
-                subuser = accounts.grant_credits(tx, subuser, subuser.credits.changed_by(add, who.at_ms), by=who)
+                used = used_of(site.directory.spool, subuser.credits.bucket(who.at_ms))
+                changed = subuser.credits.changed_by(add, used, who.at_ms)
+                subuser = accounts.grant_credits(tx, subuser, changed, by=who)
         document = _credits(subuser, site.directory.spool, who.at_ms)
     remain = document["remain"]
     said = "without limit" if remain is None else f"{remain} more recipients"

@@ -214,7 +214,8 @@ async def credits_add(
         subuser = _to_change(tx, caller, subuser_name)
         if subuser.credits is None:
             raise invalid("the credits of this subuser are unlimited", "allocation_update")
-        changed = subuser.credits.changed_by(data.allocation_update, caller.now_ms)
+        used = used_of(spool, subuser.credits.bucket(caller.now_ms))
+        changed = subuser.credits.changed_by(data.allocation_update, used, caller.now_ms)
         return accounts.grant_credits(tx, subuser, changed, by=caller.by)
 
     after = await store.write(add)
