@@ -13,6 +13,7 @@ import pytest
 
 from sekisho.delivery.ledger import CROWDED_MAX, STALLED_MAX, MemoryLimits
 from sekisho.delivery.lookups import LOOKUPS_MAX
+from sekisho.delivery.quarantine import GROUP
 from sekisho.delivery.routes import Route, Routes, RouteTls, Target
 from sekisho.delivery.settling import FAULTS_MAX
 from sekisho.delivery.shaping import Shape, Shaping, ShapingRow
@@ -555,17 +556,18 @@ async def test_another_failure_in_between_clears_the_count(world: World) -> None
 
 
 @pytest.mark.usefixtures("world")
-async def test_suspects_are_prepared_one_at_a_time() -> None:
+@pytest.mark.parametrize(("faults", "together"), [(1, GROUP), (2, 1)])
+async def test_suspects_are_prepared_a_few_at_a_time_and_then_alone(faults: int, together: int) -> None:
     spool = MemorySpool()
     for number in range(20):
         (delivery,) = spool.store(make_message(number), recipients(f"r@d{number % 3}.test"))
-        spool.rows[delivery.row] = replace(delivery, attempts=1, faults=1)
+        spool.rows[delivery.row] = replace(delivery, attempts=1, faults=faults)
     preparer = _Patient()
     async with by_mx(spool=spool, preparer=preparer) as relay:
         for number in range(5):
             relay.send("r@a.test", number=100 + number)
         await spool.wait_for(25)
-    assert preparer.most_suspects == 1
+    assert preparer.most_suspects == together
     assert preparer.most > 1
 
 

@@ -236,7 +236,9 @@ async def test_mail_from_a_foreign_domain_is_as_from_one_that_nobody_has(door: A
     place = ("POST", "/v3/mail/send")
 
     async def send(who: Tenant, name: str) -> tuple[int, bytes]:
-        return await ask(door, place, who.key, json=MAIL | {"from": {"email": f"ann@{name}.example"}})
+        status, body = await ask(door, place, who.key, json=MAIL | {"from": {"email": f"ann@{name}.example"}})
+        # The name is the client's own word.
+        return status, body.replace(name.encode(), b"*")
 
     for who, whose in town.foreign:
         unknown = await send(who, "nobody")
