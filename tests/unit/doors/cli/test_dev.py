@@ -118,8 +118,7 @@ def test_people_are_told_what_to_type(tmp_path: Path, key: str | None) -> None:
     found = announced(tmp_path)
     text = dev._welcome(found, dev._document(found, key), key)
     assert f"--tls-ca-path {tmp_path}/tls.crt" in text
-    shown = key or '"$API_KEY"'
-    assert f"--auth-password {shown} " in text
+    assert f'--auth-password "{key or "$API_KEY"}" ' in text
     assert "None" not in text
 
 
