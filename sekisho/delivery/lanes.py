@@ -58,6 +58,8 @@ class Lane:
         self.holding = Holding()
         self.parked: set[str] = set()
         """Destinations with due mail that waits in the spool until the next hop is back."""
+        self.parkings = 0
+        """How often something was let go of to wait there: a read that began before does not know of it."""
         self.outage = Temporary("")
         """Why it was shut last."""
         self.until_ms = 0
@@ -97,6 +99,7 @@ class Lane:
 
     def parked_at(self, destination: str) -> None:
         self.parked.add(destination)
+        self.parkings += 1
         if destination not in self.noted:
             self.unnoted.add(destination)
 

@@ -155,19 +155,22 @@ class Refill:
     async def _read(self, wanted: Sequence[Wanted]) -> None:
         now_ms = self._clock.now_ms()
         self._backlog.reading()
+        lanes = [self._lanes.recent(wish.destination) for wish in wanted]
+        before = [(lane, 0 if lane is None else lane.parkings) for lane in lanes]
         limit = max(1, min(READ_MAX, self._ledger.free))
         found = await self._spool.due(wanted, now_ms, limit, self._holds())
         if self._stopped:
             return
         self._backlog.read(found, now_ms)
         self._backlog.unread([each.destination for each in wanted[len(found) :]])
-        for wish, each in zip(wanted, found, strict=False):
-            self._note_parked(wish, each)
+        for wish, each, (lane, parkings) in zip(wanted, found, before, strict=False):
+            self._note_parked(wish, each, lane, parkings)
         # What was offered while the read was under way is here already.
         has = self._ledger.has
         self._admit([delivery for each in found for delivery in each.deliveries if not has(delivery)])
 
-    def _note_parked(self, wish: Wanted, found: Found) -> None:
+    def _note_parked(self, wish: Wanted, found: Found, before: Lane | None, parkings: int) -> None:
+        """Take in what a read says of what is parked; ``before``: its lane when the read began, and its parkings."""
         destination = wish.destination
         lane = self._lanes.recent(destination)
         if wish.tried_after_ms is not None:
@@ -176,7 +179,10 @@ class Refill:
                 self._backlog.now(destination)
             else:
                 lane.parked.add(destination)
-        elif lane is not None and not found.deliveries and not found.has_more:
+        elif lane is None or found.deliveries or found.has_more:
+            pass
+        # What memory held when the read began was left out of it, and may have been parked since.
+        elif lane is before and lane.parkings == parkings:
             lane.parked.discard(destination)
 
     # The timer.

@@ -149,7 +149,7 @@ class MemorySpool:
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait for something that settlements or notes bring about."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(30):
             while not reached():
                 self._changed.clear()
                 await self._changed.wait()
