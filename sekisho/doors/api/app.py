@@ -30,7 +30,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sekisho.db import DatabaseUnavailable
 from sekisho.domains import Relay
 from sekisho.doors.api.admission import Admission, new_request_id
-from sekisho.doors.api.caller import Caller
+from sekisho.doors.api.caller import caller_of
 from sekisho.doors.api.document import describe
 from sekisho.doors.api.page import render
 from sekisho.doors.api.problems import Problem, invalid, no_json, plain, unavailable, unreadable
@@ -103,7 +103,7 @@ def build(parts: Parts) -> ASGIApp:
         guards=[parts.admission],
         before_request=_strictly,
         dependencies={
-            "caller": Provide(_caller, sync_to_thread=False),
+            "caller": Provide(caller_of, sync_to_thread=False),
             "store": Provide(lambda: parts.store, sync_to_thread=False),
             "event_store": Provide(lambda: parts.event_store, sync_to_thread=False),
             "clock": Provide(lambda: parts.clock, sync_to_thread=False),
@@ -162,11 +162,6 @@ async def _strictly(request: ApiRequest) -> None:
             raise unreadable(str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise no_json() from error
-
-
-def _caller(request: ApiRequest) -> Caller:
-    found: Caller = request.scope["state"]["caller"]
-    return found
 
 
 def _on_exception(request: ApiRequest, error: Exception) -> Response[bytes]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from litestar import Request
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from sqlalchemy import Connection
@@ -51,6 +54,12 @@ def must_stand(tx: Connection, caller: Caller) -> None:
     """
     if not still_stands(tx, caller.identity, caller.now_ms):
         raise problem(401, UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+
+
+def caller_of(request: Request[Any, Any, State]) -> Caller:
+    """Give what the guard found out about a request."""
+    found: Caller = request.scope["state"]["caller"]
+    return found
 
 
 Calling = NamedDependency[SkipValidation[Caller]]

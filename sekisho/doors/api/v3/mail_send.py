@@ -22,7 +22,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from sekisho.doors.api.caller import Caller, Calling
+from sekisho.doors.api.caller import Caller, caller_of
 from sekisho.doors.api.problems import ErrorItem, Problem, plain, problem, refused
 from sekisho.doors.api.v3 import mail_body, mail_request, mail_texts
 from sekisho.doors.api.v3.mail_body import BodyMemory, Share
@@ -84,7 +84,8 @@ Mails = NamedDependency[SkipValidation[Mailing]]
     request_max_body_size=mail_body.BODY_MAX_BYTES,
     summary="Send a message to the recipients of each personalization",
 )
-async def send(request: Request[Any, Any, State], caller: Calling, mailing: Mails) -> Response[bytes]:
+async def send(request: Request[Any, Any, State], mailing: Mails) -> Response[bytes]:
+    caller = caller_of(request)  # asked for itself: for two dependencies the framework starts a task each
     mail_body.check_type(request.headers.get("content-type", ""))
     with Share(mailing.memory) as share:
         body = await mail_body.receive(request.stream(), request.headers.get("content-encoding", ""), share)
