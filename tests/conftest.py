@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from sekisho.db import Database, History
@@ -16,6 +17,19 @@ from tests.fakes.postgresql import Postgresql, some_server
 
 settings.register_profile("sekisho", deadline=None, print_blob=True)
 settings.load_profile("sekisho")
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """Print what is logged without the pictures of every frame's variables, each of which takes a second to draw."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+            ],
+            cache_logger_on_first_use=False,
+        )
 
 
 @pytest.fixture(scope="session")

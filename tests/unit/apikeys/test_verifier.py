@@ -45,7 +45,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.verifier = Verifier(
-            self.database, threads=self.threads, clock=self.clock, feed_age_s=lambda: self.feed_age_s, deadline_s=0.5
+            self.database, threads=self.threads, clock=self.clock, feed_age_s=lambda: self.feed_age_s, deadline_s=60.0
         )
         with self.database.begin() as tx:
             self.acme = an_account(tx)

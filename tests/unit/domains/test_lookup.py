@@ -24,7 +24,7 @@ class Scene:
 
     def __init__(self, database: Database, threads: NoThreads | HeldThreads, sealer: Sealer = SEALER) -> None:
         self.database, self.threads = database, threads
-        self.domains = SenderDomains(database, threads=threads, sealer=sealer, relay=RELAY, deadline_s=0.5)
+        self.domains = SenderDomains(database, threads=threads, sealer=sealer, relay=RELAY, deadline_s=60.0)
         with database.begin() as tx:
             self.acme, self.other = an_account(tx, "acme"), an_account(tx, "other")
             self.shop, self.plain = a_subuser(tx, self.acme, "shop"), a_subuser(tx, self.acme, "plain")
