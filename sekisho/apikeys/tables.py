@@ -63,6 +63,8 @@ api_key = Table(
     Column("let_go_ms", BigInteger, nullable=True),
     # It opens nothing, and its use alarms.
     Column("canary", Boolean, server_default=false(), nullable=False),
+    # The person who made it in the dashboard, by number, gone or not; NULL: another key, or the operator.
+    Column("maker_id", BigInteger, nullable=True),
 )
 
 Index("api_key_owner", api_key.c.account_id, api_key.c.subuser_id)

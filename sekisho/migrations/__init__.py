@@ -9,4 +9,4 @@ from __future__ import annotations
 
 from typing import Final
 
-HEADS: Final = {"control": "1.5", "events": "1.0"}
+HEADS: Final = {"control": "1.6", "events": "1.0"}

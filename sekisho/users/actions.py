@@ -12,7 +12,16 @@ from sekisho.users.tables import user
 
 def add(tx: Connection, tenant: Account, *, email: str, password: str, by: By) -> None:
     """Let a person log in to an account or subuser; ``password`` is what ``hash_password`` made."""
-    tx.execute(insert(user).values(account_id=tenant.id, email=email, password=password, created_ms=by.at_ms))
+    tx.execute(
+        insert(user).values(
+            account_id=tenant.id,
+            email=email,
+            password=password,
+            created_ms=by.at_ms,
+            username=tenant.name,
+            folded_username=tenant.name.lower(),
+        )
+    )
     audit.record(tx, by=by, action="user.create", account_id=tenant.id, subject=email)
 
 

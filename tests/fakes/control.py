@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+import sekisho.factors.tables
+import sekisho.letters.tables
+import sekisho.links.tables
+import sekisho.oidc.tables
+import sekisho.sessions.tables
+import sekisho.signup.tables
+import sekisho.teammates.tables
+import sekisho.users.tables  # noqa: F401  # every table is made, whoever asks
 from sekisho.accounts import Account, create_account, create_subuser
 from sekisho.apikeys.actions import Issued, Wish, issue
 from sekisho.audit import By, audit

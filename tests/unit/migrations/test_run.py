@@ -15,8 +15,15 @@ import sekisho.audit
 import sekisho.changes
 import sekisho.domains.tables
 import sekisho.events.tables
+import sekisho.factors.tables
 import sekisho.ipaccess.tables
+import sekisho.letters.tables
+import sekisho.links.tables
 import sekisho.notices.log
+import sekisho.oidc.tables
+import sekisho.sessions.tables
+import sekisho.signup.tables
+import sekisho.teammates.tables
 import sekisho.users.tables
 from sekisho import db, migrations
 from sekisho.audit import By
@@ -34,8 +41,15 @@ TABLES = (
     sekisho.changes,
     sekisho.domains.tables,
     sekisho.events.tables,
+    sekisho.factors.tables,
     sekisho.ipaccess.tables,
+    sekisho.letters.tables,
+    sekisho.links.tables,
     sekisho.notices.log,
+    sekisho.oidc.tables,
+    sekisho.sessions.tables,
+    sekisho.signup.tables,
+    sekisho.teammates.tables,
     sekisho.users.tables,
 )
 """Importing a module that owns a table puts the table into the metadata compared here."""

@@ -1,0 +1,1 @@
+"""Second factors: what a person shows beside the password."""

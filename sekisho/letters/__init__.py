@@ -1,0 +1,1 @@
+"""Letters to people, sent through the relay itself."""

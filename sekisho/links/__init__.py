@@ -1,0 +1,1 @@
+"""One-time links: whoever opens one has shown something, once."""

@@ -1,0 +1,1 @@
+"""Sessions of people who log in, kept by the server."""

@@ -1,0 +1,1 @@
+"""People invited to an account, and what each may do."""
