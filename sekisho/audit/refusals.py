@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sekisho.audit.log import OPERATOR, By, record
+from sqlalchemy import Connection, select
+
+from sekisho.audit.log import OPERATOR, By, audit, record
 from sekisho.db import Database
 
 ACTION: Final = "refused"
@@ -85,6 +87,7 @@ class Refusals:
             logs[kind.minute, kind.chain].append((kind, count))
         written = 0
         with self._database.begin() as tx:
+            erased = _erased(tx, {chain for _, chain in logs})
             for (minute, chain), found in sorted(logs.items(), key=lambda log: log[0]):
                 # The most frequent stand alone.
                 found.sort(key=lambda pair: -pair[1])
@@ -94,7 +97,7 @@ class Refusals:
                     actor = "unknown" if kind.key_id is None else f"key:{kind.key_id}"
                     record(
                         tx,
-                        by=By(actor, at_ms, kind.address),
+                        by=By(actor, at_ms, None if chain in erased else kind.address),
                         action=ACTION,
                         account_id=account_id,
                         subject=kind.key_id or "",
@@ -112,3 +115,12 @@ class Refusals:
                     )
                 written += min(len(found), WRITTEN_MAX) + bool(rest)
         return written
+
+
+def _erased(tx: Connection, chains: Collection[int]) -> frozenset[int]:
+    """Find the logs of tenants that are gone: their keys may be tried for years, from addresses that nobody shall keep.
+
+    Known by the first entry, which has no personal part any more; looked up, where the log's end would be searched.
+    """
+    ended = select(audit.c.chain).where(audit.c.chain.in_(sorted(chains)), audit.c.seq == 1, audit.c.salt.is_(None))
+    return frozenset(tx.execute(ended).scalars())

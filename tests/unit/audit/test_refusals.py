@@ -55,6 +55,25 @@ def test_strangers_cannot_fill_a_log(control: Database, clock: FakeClock, refusa
     assert sum(int(str(count)) for *_, count in found) == WRITTEN_MAX + 31
 
 
+def test_the_log_of_a_tenant_that_is_gone_takes_no_addresses(
+    control: Database, clock: FakeClock, refusals: Refusals
+) -> None:
+    with control.begin() as tx:
+        for number in (7, 8):
+            details = {"count": 0}
+            by = audit.By("operator", 1)
+            audit.record(tx, by=by, action="subuser.create", account_id=number, subject="shop", details=details)
+        audit.erase(tx, 7)
+    refusals.note("auth.bad_key", "192.0.2.1", owner_id=7, key_id="id")
+    refusals.note("auth.bad_key", "192.0.2.1", owner_id=8, key_id="other")
+    clock.go(60)
+    refusals.flush()
+    assert written(control)[2:] == [
+        (7, None, "id", "auth.bad_key", 1),
+        (8, "192.0.2.1", "other", "auth.bad_key", 1),
+    ]
+
+
 def test_memory_is_bounded_and_nothing_goes_uncounted(refusals: Refusals) -> None:
     for number in range(COLLECTED_MAX + 500):
         refusals.note("auth.bad_key", str(number), owner_id=None, key_id=None)
