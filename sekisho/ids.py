@@ -14,6 +14,9 @@ from typing import NewType
 AccountId = NewType("AccountId", int)
 """An account or a subuser: both are rows of one table, numbered together as the vendor's user ids are."""
 
+UserId = NewType("UserId", int)
+"""A person who logs in."""
+
 KeyId = NewType("KeyId", str)
 """The 22-character middle part of an API key."""
 
