@@ -48,6 +48,8 @@ class Wish:
     """None = full access."""
     canary: bool = False
     """It opens nothing, and its use alarms."""
+    maker_id: int | None = None
+    """The person whose key it is to be counted as: who makes it, or who made the key that makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ def _add(
         revoked_ms=None,
         compromised=False,
         canary=wish.canary,
+        maker_id=wish.maker_id,
     )
     _insert(tx, made, digest_of(text.reveal()))
     _leave_word(tx, made, "key.import" if imported else "key.create", ChangeKind.KEY_CREATED, by, _told(made))
@@ -253,6 +256,7 @@ def _insert(tx: Connection, made: ApiKey, digest: bytes) -> None:
         "revoked_ms": None,
         "compromised": False,
         "canary": made.canary,
+        "maker_id": made.maker_id,
     }
     tx.execute(insert(api_key).values({**_columns(made), **fixed}))
 

@@ -63,6 +63,8 @@ class ApiKey:
     """When the queued mail of a compromised key was let go."""
     canary: bool = False
     """It opens nothing, and its use alarms: put where only a thief looks."""
+    maker_id: int | None = None
+    """The number of the person who made it, or who made the key that made it; gone or not."""
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -63,11 +63,13 @@ api_key = Table(
     Column("let_go_ms", BigInteger, nullable=True),
     # It opens nothing, and its use alarms.
     Column("canary", Boolean, server_default=false(), nullable=False),
-    # The person who made it in the dashboard, by number, gone or not; NULL: another key, or the operator.
+    # The person who made it in the dashboard, or the key that made it, by number, gone or not; NULL: nobody but the
+    # account itself (the operator's, and what those make).
     Column("maker_id", BigInteger, nullable=True),
 )
 
 Index("api_key_owner", api_key.c.account_id, api_key.c.subuser_id)
+Index("api_key_maker", api_key.c.maker_id)
 
 
 def find_key(tx: Connection, key_id: str) -> ApiKey | None:
@@ -118,6 +120,17 @@ def still_stands(tx: Connection, identity: Identity, now_ms: int) -> bool:
     )
 
 
+def keys_made_by(tx: Connection, maker_id: int) -> tuple[ApiKey, ...]:
+    """List the keys that a person made, and that those made, whosever they are; without revoked ones, newest first."""
+    query = select(api_key).where(api_key.c.maker_id == maker_id, api_key.c.revoked_ms.is_(None))
+    return tuple(key_from_row(row) for row in tx.execute(query.order_by(api_key.c.created_ms.desc(), api_key.c.id)))
+
+
+def maker_of(tx: Connection, key_id: str) -> int | None:
+    """Read whose key it counts as; None: the account's own, or there is none."""
+    return tx.execute(select(api_key.c.maker_id).where(api_key.c.id == key_id)).scalar()
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Whose keys: an account's own, or those of one subuser of it."""
@@ -148,4 +161,5 @@ def key_from_row(row: Row[Any]) -> ApiKey:
         hold=None if row.held_ms is None else Hold(row.held_ms, HoldReason(row.held_reason), row.held_text),
         let_go_ms=row.let_go_ms,
         canary=row.canary,
+        maker_id=row.maker_id,
     )

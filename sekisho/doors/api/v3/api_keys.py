@@ -18,13 +18,13 @@ from sekisho.apikeys import actions, granting, scopes
 from sekisho.apikeys.actions import Change, Issued, Wish
 from sekisho.apikeys.model import KEYS_MAX, ApiKey, HoldReason
 from sekisho.apikeys.policy_text import PolicyFlaw, read_policy
-from sekisho.apikeys.tables import Owner, find_key, find_own_key, keys_of
+from sekisho.apikeys.tables import Owner, find_key, find_own_key, keys_of, maker_of
 from sekisho.apikeys.used import LastUse, Uses, last_use, uses
 from sekisho.db import DatabaseUnavailable
 from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import read_page
 from sekisho.doors.api.problems import ErrorItem, Problem, declined, invalid, plain
-from sekisho.doors.api.store import EventStored, SpoolDirectory, Store, Stored
+from sekisho.doors.http.store import EventStored, SpoolDirectory, Store, Stored
 from sekisho.events.bykey import Sent, sent_by
 from sekisho.identity import KeyPolicy
 from sekisho.queue.bykey import Queued, queued_by
@@ -203,7 +203,10 @@ async def create(caller: Calling, store: Stored, data: JSONBody[NewKey]) -> KeyM
         owner = accounts.account_by_id(tx, caller.owner_id)
         if owner is None:
             raise plain(404)
-        return actions.issue(tx, owner, Wish(data.name, policy, wanted, canary=data.canary), by=caller.by)
+        # A teammate who makes keys by a key of his is their maker all the same.
+        maker_id = maker_of(tx, caller.identity.key_id)
+        wish = Wish(data.name, policy, wanted, canary=data.canary, maker_id=maker_id)
+        return actions.issue(tx, owner, wish, by=caller.by)
 
     issued = await store.write(make, field="name")
     shown = _shown(issued.key, None, caller.now_ms)

@@ -213,6 +213,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "network", name=op.f("pk_user_address")),
     )
     op.add_column("api_key", sa.Column("maker_id", sa.BigInteger(), nullable=True))
+    op.create_index("api_key_maker", "api_key", ["maker_id"], unique=False)
     op.add_column("user", sa.Column("username", sa.String(length=254), server_default="", nullable=False))
     op.add_column("user", sa.Column("folded_username", sa.String(length=254), server_default="", nullable=False))
     op.add_column("user", sa.Column("login_email", sa.String(length=254), nullable=True))

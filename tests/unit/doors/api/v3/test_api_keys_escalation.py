@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from sekisho import ipaccess
 from sekisho.accounts import Account, disable, list_subusers
-from sekisho.apikeys.actions import Change, Issued, change, hold, revoke
+from sekisho.apikeys.actions import Change, Issued, Wish, change, hold, issue, revoke
 from sekisho.apikeys.model import HoldReason
-from sekisho.apikeys.tables import api_key, find_key
+from sekisho.apikeys.tables import api_key, find_key, keys_made_by, maker_of
 from sekisho.identity import KeyPolicy
 from tests.fakes.api import CLIENT, ApiDoor
 from tests.fakes.control import BY, a_key, a_subuser, an_account
@@ -167,3 +167,18 @@ async def test_a_key_that_ends_leaves_no_subuser_and_no_open_list_behind(
     with door.control.connect() as tx:
         assert list_subusers(tx) == (shop,)
         assert ipaccess.rules_of(tx, acme.id) == (rule,)
+
+
+async def test_a_key_that_a_persons_key_makes_counts_as_that_persons(door: ApiDoor, acme: Account) -> None:
+    with door.control.begin() as tx:
+        made = issue(tx, acme, Wish("Ann's", KeyPolicy(), maker_id=41), by=BY)
+        assert isinstance(made, Issued)
+        accounts_own = a_key(tx, acme)
+    first = await door.ask("POST", KEYS, made, json={"name": "second", "scopes": ["api_keys.create"]})
+    second = await door.ask("POST", KEYS, first.json()["api_key"], json={"name": "third"})
+    other = await door.ask("POST", KEYS, accounts_own, json={"name": "other"})
+    with door.control.connect() as tx:
+        found = [key.name for key in keys_made_by(tx, 41)]
+        assert maker_of(tx, other.json()["api_key_id"]) is None
+    assert sorted(found) == ["Ann's", "second", "third"]
+    assert second.status_code == 201
