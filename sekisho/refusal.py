@@ -90,6 +90,15 @@ class Obstacle(enum.StrEnum):
     DOMAIN_TAKEN = "domain.taken"  # this account claims it already, or it is valid in another
     ASSIGNMENTS_TOO_MANY = "domain.assignments_too_many"
 
+    FACTOR_UNKNOWN = "factor.unknown"  # also: somebody else's, and none of that kind
+    FACTOR_WRONG = "factor.wrong"  # a code or a passkey's answer that proves nothing
+    FACTOR_USED = "factor.used"  # right, but used up: nothing proves twice
+    FACTOR_NOT_PENDING = "factor.not_pending"  # what was to be confirmed was not begun, or too long ago
+    FACTOR_MALFORMED = "factor.malformed"  # a passkey's name cannot be one
+    FACTOR_TAKEN = "factor.taken"  # this passkey is somebody's already
+    FACTORS_TOO_MANY = "factor.too_many"
+    FACTOR_LAST = "factor.last"  # nobody is left without a second factor
+
 
 @dataclass(frozen=True, slots=True)
 class Declined:

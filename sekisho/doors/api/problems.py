@@ -171,6 +171,14 @@ _OBSTACLES: Final[dict[Obstacle, int]] = {
     Obstacle.DOMAIN_MALFORMED: 400,
     Obstacle.DOMAIN_TAKEN: 400,
     Obstacle.ASSIGNMENTS_TOO_MANY: 403,
+    Obstacle.FACTOR_UNKNOWN: 404,
+    Obstacle.FACTOR_WRONG: 400,
+    Obstacle.FACTOR_USED: 400,
+    Obstacle.FACTOR_NOT_PENDING: 409,
+    Obstacle.FACTOR_MALFORMED: 400,
+    Obstacle.FACTOR_TAKEN: 400,
+    Obstacle.FACTORS_TOO_MANY: 403,
+    Obstacle.FACTOR_LAST: 409,
 }
 
 
