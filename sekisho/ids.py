@@ -17,6 +17,9 @@ AccountId = NewType("AccountId", int)
 UserId = NewType("UserId", int)
 """A person who logs in."""
 
+UserId = NewType("UserId", int)
+"""A person who logs in. Not what the vendor calls a user id: that is an AccountId."""
+
 KeyId = NewType("KeyId", str)
 """The 22-character middle part of an API key."""
 
