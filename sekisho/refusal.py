@@ -99,6 +99,15 @@ class Obstacle(enum.StrEnum):
     FACTORS_TOO_MANY = "factor.too_many"
     FACTOR_LAST = "factor.last"  # nobody is left without a second factor
 
+    TEAMMATE_UNKNOWN = "teammate.unknown"  # also: somebody else's
+    TEAMMATE_TAKEN = "teammate.taken"  # is one, or is invited, already
+    TEAMMATE_OUT_OF_REACH = "teammate.out_of_reach"  # the owner, oneself, or somebody who may do more
+    TEAMMATES_TOO_MANY = "teammate.too_many"
+    RIGHTS_MALFORMED = "teammate.rights_malformed"  # rights that contradict themselves
+    INVITATION_UNKNOWN = "invitation.unknown"  # also: accepted, withdrawn, expired, somebody else's
+    INVITATIONS_TOO_MANY = "invitation.too_many"  # letters within a day
+    SCOPE_REQUEST_UNKNOWN = "scope_request.unknown"  # also: somebody else's
+
 
 @dataclass(frozen=True, slots=True)
 class Declined:

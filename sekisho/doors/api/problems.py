@@ -179,6 +179,14 @@ _OBSTACLES: Final[dict[Obstacle, int]] = {
     Obstacle.FACTOR_TAKEN: 400,
     Obstacle.FACTORS_TOO_MANY: 403,
     Obstacle.FACTOR_LAST: 409,
+    Obstacle.TEAMMATE_UNKNOWN: 404,
+    Obstacle.TEAMMATE_TAKEN: 400,
+    Obstacle.TEAMMATE_OUT_OF_REACH: 403,
+    Obstacle.TEAMMATES_TOO_MANY: 403,
+    Obstacle.RIGHTS_MALFORMED: 400,
+    Obstacle.INVITATION_UNKNOWN: 404,
+    Obstacle.INVITATIONS_TOO_MANY: 429,
+    Obstacle.SCOPE_REQUEST_UNKNOWN: 404,
 }
 
 
