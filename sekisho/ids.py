@@ -15,9 +15,6 @@ AccountId = NewType("AccountId", int)
 """An account or a subuser: both are rows of one table, numbered together as the vendor's user ids are."""
 
 UserId = NewType("UserId", int)
-"""A person who logs in."""
-
-UserId = NewType("UserId", int)
 """A person who logs in. Not what the vendor calls a user id: that is an AccountId."""
 
 KeyId = NewType("KeyId", str)

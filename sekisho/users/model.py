@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, func, select
@@ -116,15 +116,15 @@ def owner_of(tx: Connection, tenant_id: AccountId) -> User | None:
 
 # Everything but the password, which only ``passwords`` has a use for.
 _COLUMNS: Final = tuple(column for column in user.c if column is not user.c.password)
-_PEOPLE: Final = select(*_COLUMNS, (user.c.password != "").label("has_password"))
+_PEOPLE: Final[Select[Any]] = select(*_COLUMNS, (user.c.password != "").label("has_password"))
 
 
-def _one(tx: Connection, query: Select[tuple[object, ...]]) -> User | None:
+def _one(tx: Connection, query: Select[Any]) -> User | None:
     row = tx.execute(query).one_or_none()
     return None if row is None else _from_row(row)
 
 
-def _from_row(row: Row[tuple[object, ...]]) -> User:
+def _from_row(row: Row[Any]) -> User:
     return User(
         id=row.id,
         tenant_id=row.account_id,
