@@ -94,11 +94,14 @@ def letter(
 class Relay:
     """One ``sekisho serve`` or ``sekisho dev`` and the processes it starts, in a process group of their own."""
 
-    def __init__(self, *arguments: str | Path, logs: Path, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, *arguments: str | Path, logs: Path, ca_file: Path | None = None, env: dict[str, str] | None = None
+    ) -> None:
         self.arguments = [COMMAND, *map(str, arguments)]
         self.logs = logs
         self.ready: Document = None
         self._ca_file = ca_file
+        self._environment = environment() | (env or {})
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -127,7 +130,7 @@ class Relay:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                env=environment(),
+                env=self._environment,
             )
         eventually(
             lambda: b"\n" in out.read_bytes() or process.poll() is not None, "a line on stdout", timeout_s=PATIENCE_S
