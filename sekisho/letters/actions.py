@@ -14,7 +14,7 @@ from sekisho.letters.tables import letter
 
 PER_HOUR: Final = 3
 PER_DAY: Final = 10
-"""Letters of a kind to one mailbox that strangers can cause: enough for somebody impatient, too few to be a nuisance."""
+"""Letters of a kind to one mailbox that strangers can cause: enough for the impatient, too few to be a nuisance."""
 
 STRANGERS_MAX: Final = 5_000
 """Letters that strangers caused and that wait; what comes beyond is not written."""

@@ -16,8 +16,6 @@ class Later:
     unless: Callable[[object], bool] = lambda _: False
 
 
-_PASSES: Final = "the Passes release (the v3 API) brings it"
-_PEOPLE: Final = "the People release (log-in for people) brings it"
 _IDENTITY: Final = "the Identity release (Domain Authentication) brings it"
 _UNNAMED: Final = "a later release brings it"
 
@@ -25,7 +23,6 @@ LATER: Final[dict[str, Later]] = {
     "webhooks": Later(_UNNAMED, "this table"),
     "metrics": Later(_UNNAMED, "this table"),
     "dns.authoritative": Later(_IDENTITY, "this table"),
-    "server.signup": Later(_PEOPLE, "any sign-up but closed", lambda written: written == "closed"),
     "storage.spool": Later(_UNNAMED, "a spool in PostgreSQL", lambda written: written != "postgresql"),
     "smtp.listeners.accept": Later(
         _IDENTITY, '"inbound"', lambda written: not (isinstance(written, list) and "inbound" in written)

@@ -200,11 +200,23 @@ class Server:
         "notices_from",
         "",
         values.text(most=254),
-        "The address that owners are told from of leaked keys and the like; empty = sekisho@ and the host name. "
-        "Mailed only when its domain is authenticated in one of the accounts, as whose mail it counts.",
+        "The address that people get letters from (invitations, new passwords), and that owners are told from of "
+        "leaked keys and the like; empty = sekisho@ and the host name. Mailed only when its domain is authenticated in "
+        "one of the accounts, as whose mail it counts.",
     )
-    signup: Signup = _key("signup", "closed", values.choice(Signup), "Who may open an account.", restart=True)
+    signup: Signup = _key(
+        "signup",
+        "closed",
+        values.choice(Signup),
+        "Who may open an account: nobody but the operator, whom he invites (`account invite`), or everybody.",
+        restart=True,
+    )
     log_level: LogLevel = _key("log_level", "info", values.choice(LogLevel), "The least severe line that is logged.")
+
+    @property
+    def notices_address(self) -> str:
+        """The address that mail of our own comes from."""
+        return self.notices_from or f"sekisho@{self.hostname}"
 
     def relay_workers(self, cores: int) -> int:
         """How many relay processes to run on a machine with ``cores`` cores."""
@@ -453,6 +465,36 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccounts:
+    """Accounts that people open themselves, and what lifts their first limit."""
+
+    daily_credits: int = _key(
+        "daily_credits",
+        200,
+        values.integer(1, 1_000_000_000),
+        "Recipients a day that a new account and its subusers together may mail at first.",
+        restart=True,
+    )
+    lift_after_s: float = _key(
+        "lift_after", "7d", values.duration("1s", "365d"), "The limit stays for at least so long.", restart=True
+    )
+    lift_delivered: int = _key(
+        "lift_delivered",
+        500,
+        values.integer(0, 1_000_000_000),
+        "Recipients that must have been delivered to, in the last 30 days.",
+        restart=True,
+    )
+    lift_bounces_percent: float = _key(
+        "lift_bounces_percent",
+        5,
+        values.percent(),
+        "The share of bounces and blocks must not be over this, in the last 30 days.",
+        restart=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that the operator decides."""
 
@@ -463,3 +505,8 @@ class Config:
     http: Http = _section(Http, "http", "The HTTP door: API, dashboard, tracking, health.")
     dns: Dns = _section(Dns, "dns", "How this server asks the DNS.")
     delivery: Delivery = _section(Delivery, "delivery", "The way out.")
+    signup: NewAccounts = _section(
+        NewAccounts,
+        "signup",
+        "Accounts that people open themselves (`server.signup`): their first limit, and what lifts it.",
+    )

@@ -191,6 +191,16 @@ def seconds(least: float, most: float) -> Reader[float]:
     return Reader(Kind.NUMBER, parse, f"seconds, {least:g} to {most:g}")
 
 
+def percent() -> Reader[float]:
+    """A share of a hundred."""
+
+    def parse(written: float) -> float:
+        _within(written, 0, 100, lambda bound: f"{bound:g}")
+        return float(written)
+
+    return Reader(Kind.NUMBER, parse, "percent, 0 to 100")
+
+
 def duration(least: str, most: str) -> Reader[float]:
     """A duration in a range, as seconds."""
 
