@@ -52,8 +52,8 @@ class Identity:
     key_id: KeyId
     scopes: frozenset[str]
     policy: KeyPolicy
-    credits: Credits | None = None
-    """What the sender may still send, beside the key's own limits; None = no limit."""
+    credits: tuple[Credits, ...] = ()
+    """What may still be sent, beside the key's own limits: the sender's grant, and that of a subuser's account."""
 
     @property
     def sender_id(self) -> AccountId:

@@ -288,14 +288,14 @@ class Intake:
 def caps_of(identity: Identity, now_ms: int) -> Caps | None:
     """List what accepting mail of this identity must be counted against; None: nothing."""
     policy, granted = identity.policy, identity.credits
-    if policy.rate is None and policy.daily is None and granted is None:
+    if policy.rate is None and policy.daily is None and not granted:
         return None
     return Caps(
         identity.key_id,
         None if policy.rate is None else policy.rate.count,
         1 if policy.rate is None else policy.rate.window_s,
         policy.daily,
-        None if granted is None else granted.bucket(now_ms),
+        tuple(one.bucket(now_ms) for one in granted),
     )
 
 

@@ -75,15 +75,15 @@ def switch_website(tx: Connection, subuser: Account, *, disabled: bool, by: By) 
     return replace(subuser, website_disabled_ms=at_ms)
 
 
-def grant_credits(tx: Connection, subuser: Account, granted: Credits | None, *, by: By) -> Account:
-    """Set what a subuser may send; None: without limit."""
-    tx.execute(update(account).where(account.c.id == subuser.id).values(credits=encode_credits(granted)))
+def grant_credits(tx: Connection, tenant: Account, granted: Credits | None, *, by: By) -> Account:
+    """Set what a subuser, or an account and its subusers together, may send; None: without limit."""
+    tx.execute(update(account).where(account.c.id == tenant.id).values(credits=encode_credits(granted)))
     details: dict[str, audit.Detail] = {
-        "before": encode_credits(subuser.credits) or "unlimited",
+        "before": encode_credits(tenant.credits) or "unlimited",
         "after": encode_credits(granted) or "unlimited",
     }
-    _leave_word(tx, subuser, "subuser.credits", by, details)
-    return replace(subuser, credits=granted)
+    _leave_word(tx, tenant, f"{_kind(tenant)}.credits", by, details)
+    return replace(tenant, credits=granted)
 
 
 def mark_erased(tx: Connection, subuser_id: AccountId, *, at_ms: int) -> None:
@@ -146,9 +146,12 @@ def _insert(tx: Connection, parent_id: AccountId | None, name: str, owner_email:
 
 def _switch(tx: Connection, tenant: Account, disabled_ms: int | None, verb: str, by: By) -> Account:
     tx.execute(update(account).where(account.c.id == tenant.id).values(disabled_ms=disabled_ms))
-    kind = "account" if tenant.parent_id is None else "subuser"
-    _leave_word(tx, tenant, f"{kind}.{verb}", by)
+    _leave_word(tx, tenant, f"{_kind(tenant)}.{verb}", by)
     return replace(tenant, disabled_ms=disabled_ms)
+
+
+def _kind(tenant: Account) -> str:
+    return "account" if tenant.parent_id is None else "subuser"
 
 
 def _leave_word(

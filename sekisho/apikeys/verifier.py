@@ -211,14 +211,16 @@ class Verifier:
                 return None
             key = key_from_row(row)
             stopped = is_stopped(tx, key.account_id, key.subuser_id)
-            # An account has no grant; a subuser's is read with its key, and a new one ends what was cached.
-            credits_ = None if key.subuser_id is None else credits_of(tx, key.subuser_id)
+            # A grant is read with the key, and a new one ends what was cached. That of a new account binds its subusers
+            # too: whoever could make them to get round it had none.
+            owners_of = (key.account_id,) if key.subuser_id is None else (key.subuser_id, key.account_id)
+            granted = tuple(found for one in owners_of if (found := credits_of(tx, one)) is not None)
             owners = allow_list(tx, key.account_id if key.subuser_id is None else key.subuser_id)
             position = newest_position(tx)
         refused = _refusal_of(key, stopped=stopped)
         return _Pass(
             digest,
-            Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy, credits_),
+            Identity(key.account_id, key.subuser_id, key.id, key.scopes, key.policy, granted),
             refused,
             (owners, AllowList(key.policy.ips)),
             position,

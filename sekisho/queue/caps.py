@@ -42,10 +42,10 @@ class Ledger:
             if isinstance(found, Over):
                 return Refused(Reason.DAILY_EXCEEDED, _daily_text(caps.daily, recipients, found.until_ms))
             counts[today] = found
-        if caps.credits is not None:
-            bucket = (caps.credits.key, caps.credits.until_day)
+        for credits_ in caps.credits:
+            bucket = (credits_.key, credits_.until_day)
             used = self._spent(bucket) + recipients
-            if used > caps.credits.size:
+            if used > credits_.size:
                 return Refused(Reason.CREDITS_EXCEEDED)
             counts[bucket] = used
         if caps.rate_count is not None:

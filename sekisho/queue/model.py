@@ -198,8 +198,8 @@ class Caps:
     rate_count: int | None = None
     rate_window_s: int = 1
     daily: int | None = None
-    credits: Bucket | None = None
-    """What the sender has left, counted beside the key's own limits."""
+    credits: tuple[Bucket, ...] = ()
+    """What the sender has left, and the account of a subuser: beside the key's own limits, counted in all or in none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from sekisho.apikeys import verifier as verifying
 from sekisho.apikeys.actions import Issued, Wish, import_text, revoke
 from sekisho.apikeys.verifier import Verifier
 from sekisho.changes import Change, ChangeKind
+from sekisho.credits import Credits, Reset
 from sekisho.db import Database
 from sekisho.identity import Identity, KeyPolicy
 from sekisho.policy.closing import delete_subuser
@@ -221,6 +222,20 @@ async def test_a_new_subuser_disturbs_nobody(scene: Scene) -> None:
     scene.hear()
     assert scene.admits(identity) is None
     assert scene.threads.submitted == 1
+
+
+async def test_a_grant_binds_its_account_and_all_subusers_beside_their_own(scene: Scene) -> None:
+    first = Credits(scene.acme.id, 200, Reset.DAILY, 1)
+    own = Credits(scene.shop.id, 50, None, 2)
+    scene.write(lambda tx: accounts.grant_credits(tx, scene.acme, first, by=BY))
+    keys = scene.key(), scene.key(scene.shop)
+    assert [(await scene.identity(key.text)).credits for key in keys] == [(first,), (first,)]
+    scene.write(lambda tx: accounts.grant_credits(tx, scene.shop, own, by=BY))
+    scene.hear()
+    assert [(await scene.identity(key.text)).credits for key in keys] == [(first,), (own, first)]
+    scene.write(lambda tx: accounts.grant_credits(tx, scene.acme, None, by=BY))
+    scene.hear()
+    assert [(await scene.identity(key.text)).credits for key in keys] == [(), (own,)]
 
 
 async def test_an_expiry_ends_logins_and_sessions_by_itself(scene: Scene) -> None:

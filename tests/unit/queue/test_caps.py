@@ -136,7 +136,7 @@ async def test_old_counters_are_pruned(open_spool: OpenSpool, clock: FakeClock, 
 
 async def test_credits_are_counted_with_the_mail_and_never_passed(open_spool: OpenSpool) -> None:
     spool = open_spool()
-    caps = Caps(KEY, credits=Bucket("credit:7:1", FOREVER, 3))
+    caps = Caps(KEY, credits=(Bucket("credit:7:1", FOREVER, 3),))
     answers = await asyncio.gather(*(spool.append(make("a@d.example", "b@d.example", caps=caps)) for _ in range(3)))
     assert reasons(answers) == ["ok", "limit.credits", "limit.credits"]
     assert reasons([await spool.append(make(caps=caps))]) == ["ok"]
@@ -146,11 +146,23 @@ async def test_credits_are_counted_with_the_mail_and_never_passed(open_spool: Op
 async def test_what_one_limit_refuses_is_counted_by_no_other(open_spool: OpenSpool) -> None:
     spool = open_spool()
     bucket = Bucket("credit:7:1", FOREVER, 5)
-    both = Caps(KEY, daily=1, credits=bucket)
+    both = Caps(KEY, daily=1, credits=(bucket,))
     await spool.append(make(caps=both))
     assert reasons([await spool.append(make(caps=both))]) == ["limit.daily"]
     assert used_of(spool.body_path(make().message.id).parents[1], bucket) == 1
     other = KeyId("key-2")
-    spent = Caps(other, daily=9, credits=Bucket("credit:7:1", FOREVER, 1))
+    spent = Caps(other, daily=9, credits=(Bucket("credit:7:1", FOREVER, 1),))
     assert reasons([await spool.append(make(caps=spent))]) == ["limit.credits"]
     assert reasons([await spool.append(make(caps=Caps(other, daily=1)))]) == ["ok"]
+
+
+async def test_mail_of_a_subuser_is_counted_against_its_accounts_grant_too(open_spool: OpenSpool) -> None:
+    spool = open_spool()
+    spool_path = spool.body_path(make().message.id).parents[1]
+    account = Bucket("credit:1:1", FOREVER, 3)
+    shop, other = Bucket("credit:7:1", FOREVER, 9), Bucket("credit:8:1", FOREVER, 9)
+    for _ in range(2):
+        assert reasons([await spool.append(make(caps=Caps(KEY, credits=(shop, account))))]) == ["ok"]
+    assert reasons([await spool.append(make(caps=Caps(KEY, credits=(other, account))))]) == ["ok"]
+    assert reasons([await spool.append(make(caps=Caps(KEY, credits=(other, account))))]) == ["limit.credits"]
+    assert [used_of(spool_path, bucket) for bucket in (account, shop, other)] == [3, 2, 1]
