@@ -199,7 +199,7 @@ class Caps:
     rate_window_s: int = 1
     daily: int | None = None
     credits: tuple[Bucket, ...] = ()
-    """What the sender has left, and the account of a subuser: beside the key's own limits, counted in all or in none."""
+    """What the sender has left, and a subuser's account: beside the key's own limits, counted in all or in none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
