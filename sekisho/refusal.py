@@ -69,11 +69,26 @@ class Obstacle(enum.StrEnum):
     EMAIL_MALFORMED = "email.malformed"
     SUBUSERS_TOO_MANY = "subuser.too_many"
     SUBUSER_UNKNOWN = "subuser.unknown"  # also: a subuser of somebody else
+    CREDITS_UNLIMITED = "credits.unlimited"  # there is nothing to add to
+
+    USER_UNKNOWN = "user.unknown"
+    USERNAME_MALFORMED = "user.name_malformed"
+    USERNAME_TAKEN = "user.name_taken"  # also: an account or subuser is called so
+    EMAIL_TAKEN = "user.email_taken"  # somebody else logs in with it; said only to whom it has been shown to belong
+    OWNER_EXISTS = "user.owner_exists"  # one is enough
+    PASSWORD_WEAK = "user.password_weak"  # noqa: S105  # no password
+    PASSWORD_WRONG = "user.password_wrong"  # noqa: S105  # no password
+    PROFILE_MALFORMED = "user.profile_malformed"
+
+    LINK_SPENT = "link.spent"  # also: never made, replaced by a newer one, expired, for something else
+    SIGNUP_CLOSED = "signup.closed"  # nobody opens an account himself here
 
     KEY_UNKNOWN = "key.unknown"
     KEY_MALFORMED = "key.malformed"  # name, policy or imported text cannot be understood
     KEY_TAKEN = "key.taken"  # an imported id is in use
     KEYS_TOO_MANY = "key.too_many"
+    KEY_OUT_OF_REACH = "key.out_of_reach"  # it may do more than who asks
+    KEY_NOT_STOPPED = "key.not_stopped"  # neither compromised nor held: its mail is on its way
     SCOPE_UNKNOWN = "scope.unknown"
     POLICY_UNASSIGNABLE = "policy.unassignable"  # looser than that of the key which grants it
     SCOPE_UNASSIGNABLE = "scope.unassignable"  # exists, and this key may not have it

@@ -154,10 +154,23 @@ _OBSTACLES: Final[dict[Obstacle, int]] = {
     Obstacle.EMAIL_MALFORMED: 400,
     Obstacle.SUBUSERS_TOO_MANY: 403,
     Obstacle.SUBUSER_UNKNOWN: 404,
+    Obstacle.CREDITS_UNLIMITED: 400,
+    Obstacle.USER_UNKNOWN: 404,
+    Obstacle.USERNAME_MALFORMED: 400,
+    Obstacle.USERNAME_TAKEN: 400,
+    Obstacle.EMAIL_TAKEN: 400,
+    Obstacle.OWNER_EXISTS: 409,
+    Obstacle.PASSWORD_WEAK: 400,
+    Obstacle.PASSWORD_WRONG: 400,
+    Obstacle.PROFILE_MALFORMED: 400,
+    Obstacle.LINK_SPENT: 404,
+    Obstacle.SIGNUP_CLOSED: 403,
     Obstacle.KEY_UNKNOWN: 404,
     Obstacle.KEY_MALFORMED: 400,
     Obstacle.KEY_TAKEN: 409,
     Obstacle.KEYS_TOO_MANY: 403,
+    Obstacle.KEY_OUT_OF_REACH: 403,
+    Obstacle.KEY_NOT_STOPPED: 409,
     Obstacle.SCOPE_UNKNOWN: 400,
     Obstacle.POLICY_UNASSIGNABLE: 403,
     Obstacle.SCOPE_UNASSIGNABLE: 400,
@@ -206,7 +219,9 @@ def declined(answer: Declined, field: str | None = None) -> Problem:
     """Give the answer to an action that was not done; ``field`` is where in the request the reason stands."""
     status = _OBSTACLES[answer.obstacle]
     # A foreign thing and one that never was get the same words.
-    return plain(404) if status == 404 else problem(status, answer.text, field)
+    if status == 404 or answer.obstacle is Obstacle.KEY_OUT_OF_REACH:
+        return plain(status)
+    return problem(status, answer.text, field)
 
 
 # What msgspec says of a body that does not have the type it should, in the vendor's JSON-schema words.
