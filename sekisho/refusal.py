@@ -75,6 +75,7 @@ class Obstacle(enum.StrEnum):
     USERNAME_MALFORMED = "user.name_malformed"
     USERNAME_TAKEN = "user.name_taken"  # also: an account or subuser is called so
     EMAIL_TAKEN = "user.email_taken"  # somebody else logs in with it; said only to whom it has been shown to belong
+    EMAIL_TOO_OFTEN = "user.email_too_often"  # addresses to confirm within a day
     OWNER_EXISTS = "user.owner_exists"  # one is enough
     PASSWORD_WEAK = "user.password_weak"  # noqa: S105  # no password
     PASSWORD_WRONG = "user.password_wrong"  # noqa: S105  # no password

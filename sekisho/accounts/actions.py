@@ -65,6 +65,16 @@ def create_subuser(tx: Connection, *, of: str, name: str, email: str | None = No
     return made
 
 
+def change_contact(tx: Connection, tenant: Account, email: str, *, by: By) -> Account:
+    """Write to another address from now on; the caller knows that it is an address, and its owner's."""
+    if email == tenant.owner_email:
+        return tenant
+    tx.execute(update(account).where(account.c.id == tenant.id).values(owner_email=email))
+    details: dict[str, audit.Detail] = {"before": tenant.owner_email, "after": email}
+    _leave_word(tx, tenant, f"{_kind(tenant)}.contact", by, details)
+    return replace(tenant, owner_email=email)
+
+
 def switch_website(tx: Connection, subuser: Account, *, disabled: bool, by: By) -> Account:
     """Let a subuser's people log in, or not; sending goes on. Again is a no-op with the same answer."""
     if disabled == (subuser.website_disabled_ms is not None):

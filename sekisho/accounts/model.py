@@ -98,6 +98,12 @@ def find_subuser(tx: Connection, name: str) -> Account | None:
     return found if found is not None and found.parent_id is not None else None
 
 
+def find_subuser_of(tx: Connection, parent_id: AccountId, name: str) -> Account | None:
+    """Find an account's subuser; one that never was and somebody else's are equally not found."""
+    found = find_subuser(tx, name)
+    return found if found is not None and found.parent_id == parent_id else None
+
+
 def search_subusers(
     tx: Connection, of: AccountId, *, matching: str | None, limit: int, offset: int
 ) -> tuple[tuple[Account, ...], int]:

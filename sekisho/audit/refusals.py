@@ -35,7 +35,8 @@ class Kind:
     chain: int
     """Whose log: the key's owner, or the operator's when nobody's key was presented."""
     address: str | None
-    key_id: str | None
+    whose: str | None
+    """``key:ID`` or ``user:ID``: what was presented, or whose log-in was tried."""
     reason: str
     door: str
 
@@ -50,11 +51,14 @@ class Refusals:
         self._lock: Final = threading.Lock()
         self._seen: dict[Kind, int] = {}
 
-    def note(self, reason: str, address: str | None, *, owner_id: int | None, key_id: str | None) -> None:
-        """Count one refusal."""
+    def note(
+        self, reason: str, address: str | None, *, owner_id: int | None, key_id: str | None, user_id: int | None = None
+    ) -> None:
+        """Count one refusal: of a key, of somebody's log-in, or of nobody's."""
         minute = self._now_ms() // _MINUTE_MS
         chain = OPERATOR if owner_id is None else owner_id
-        kind = Kind(minute, chain, address, key_id, reason, self._door)
+        whose = f"key:{key_id}" if key_id is not None else None if user_id is None else f"user:{user_id}"
+        kind = Kind(minute, chain, address, whose, reason, self._door)
         with self._lock:
             if kind not in self._seen and len(self._seen) >= COLLECTED_MAX:
                 kind = Kind(minute, OPERATOR, None, None, reason, self._door)
@@ -94,13 +98,12 @@ class Refusals:
                 at_ms = (minute + 1) * _MINUTE_MS - 1
                 account_id = None if chain == OPERATOR else chain
                 for kind, count in found[:WRITTEN_MAX]:
-                    actor = "unknown" if kind.key_id is None else f"key:{kind.key_id}"
                     record(
                         tx,
-                        by=By(actor, at_ms, None if chain in erased else kind.address),
+                        by=_by(kind, at_ms, None if chain in erased else kind.address),
                         action=ACTION,
                         account_id=account_id,
-                        subject=kind.key_id or "",
+                        subject="" if kind.whose is None else kind.whose.removeprefix("key:"),
                         details={"reason": kind.reason, "door": kind.door, "count": count},
                     )
                 rest = found[WRITTEN_MAX:]
@@ -115,6 +118,12 @@ class Refusals:
                     )
                 written += min(len(found), WRITTEN_MAX) + bool(rest)
         return written
+
+
+def _by(kind: Kind, at_ms: int, address: str | None) -> By:
+    # Whoever has a key's text is taken for its owner; who types somebody's name is not.
+    whose = kind.whose or ""
+    return By(whose if whose.startswith("key:") else "unknown", at_ms, address)
 
 
 def _erased(tx: Connection, chains: Collection[int]) -> frozenset[int]:

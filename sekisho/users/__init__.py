@@ -1,6 +1,19 @@
 """People who log in."""
 
-from sekisho.users.actions import add, remove_all_of
+from sekisho.users.actions import (
+    USERNAME_MAX,
+    add,
+    propose_username,
+    prove_email,
+    remove,
+    remove_all_of,
+    rename,
+    set_language,
+    set_password,
+    set_rights,
+    update_profile,
+)
+from sekisho.users.hashing import Hasher, HasherBusy
 from sekisho.users.model import (
     Profile,
     Role,
@@ -16,15 +29,28 @@ from sekisho.users.model import (
     user_by_id,
     users_of,
 )
-from sekisho.users.passwords import PASSWORD_MAX, PASSWORD_MIN, hash_password, password_fault
+from sekisho.users.pace import Pace
+from sekisho.users.passwords import (
+    PASSWORD_MAX,
+    PASSWORD_MIN,
+    Weakness,
+    hash_password,
+    weakness_by_vendor,
+    weakness_of,
+)
 from sekisho.users.tables import user
 
 __all__ = [
     "PASSWORD_MAX",
     "PASSWORD_MIN",
+    "USERNAME_MAX",
+    "Hasher",
+    "HasherBusy",
+    "Pace",
     "Profile",
     "Role",
     "User",
+    "Weakness",
     "add",
     "all_users",
     "by_login_email",
@@ -35,9 +61,18 @@ __all__ = [
     "fold_name",
     "hash_password",
     "owner_of",
-    "password_fault",
+    "propose_username",
+    "prove_email",
+    "remove",
     "remove_all_of",
+    "rename",
+    "set_language",
+    "set_password",
+    "set_rights",
+    "update_profile",
     "user",
     "user_by_id",
     "users_of",
+    "weakness_by_vendor",
+    "weakness_of",
 ]

@@ -1,10 +1,21 @@
-"""Passwords at rest: Argon2id (RFC 9106), never anything that can be read back."""
+"""Passwords: which are good enough, and how they are kept: Argon2id (RFC 9106), never anything that can be read back.
+
+Everything here takes from 5 to 200 ms of work: in a thread (``hashing.Hasher``), outside of transactions.
+"""
 
 from __future__ import annotations
 
+import enum
+import re
+import secrets
+import threading
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from sekisho.secret import Secret
 
@@ -12,18 +23,96 @@ PASSWORD_MIN: Final = 8
 PASSWORD_MAX: Final = 256
 """Characters; the work does not grow with them, the request does."""
 
+SCORE_MIN: Final = 3
+"""Of zxcvbn's 0 to 4: "safely unguessable: moderate protection from offline slow-hash scenario"."""
+
+_JUDGED_MAX: Final = 72
+"""Characters that zxcvbn is shown: its work grows with their square, and nobody needs more to be safe."""
+
 # OWASP's first choice for servers that also do something else: 19 MiB, two passes, one lane.
 _hasher: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
 
+# zxcvbn keeps what it is told of the person in a module's variable.
+_judging: Final = threading.Lock()
 
-def password_fault(password: Secret[str]) -> str | None:
-    """Say what is wrong with a new password; None when it can be one."""
-    length = len(password.reveal())
-    if not PASSWORD_MIN <= length <= PASSWORD_MAX:
-        return f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters"
-    return None
+
+class Weakness(enum.Enum):
+    """What is wrong with a new password, and how that is said."""
+
+    LENGTH = f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters"
+    COMMON = "this password is one of those that are tried first: choose another"
+    GUESSABLE = "this password is too easy to guess: some words that have nothing to do with each other make a good one"
+
+
+def weakness_of(password: Secret[str], *, about: Sequence[str] = ()) -> Weakness | None:
+    """Judge what a person chose; ``about`` is what others know of him: his address, his name, his account's."""
+    if (found := weakness_by_vendor(password)) is not None:
+        return found
+    return None if _score(password, about) >= SCORE_MIN else Weakness.GUESSABLE
+
+
+def weakness_by_vendor(password: Secret[str]) -> Weakness | None:
+    """Judge what a program chose for somebody: the vendor's rule on length, and none that is tried first.
+
+    Less than a person is asked for, since what the vendor takes must be taken; the second factor stands behind it.
+    """
+    if not PASSWORD_MIN <= len(password.reveal()) <= PASSWORD_MAX:
+        return Weakness.LENGTH
+    return Weakness.COMMON if password.reveal().lower() in _common() else None
 
 
 def hash_password(password: Secret[str]) -> str:
-    """Make what is stored; some 30 ms of work: in a thread, outside of transactions."""
-    return _hasher.hash(password.reveal())
+    """Make what is stored."""
+    return _hasher.hash(_prepared(password))
+
+
+def verify(stored: str, given: Secret[str]) -> bool:
+    """Whether a typed password is the one that is stored; the same work when nothing is (an empty text)."""
+    # Whatever is too long is nobody's, and costs what all cost.
+    possible = bool(stored) and len(given.reveal()) <= PASSWORD_MAX
+    try:
+        return _hasher.verify(stored if possible else _nobodys(), _prepared(given)) and possible
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def needs_rehash(stored: str) -> bool:
+    """Whether it was made when passwords cost less."""
+    return _hasher.check_needs_rehash(stored)
+
+
+def _prepared(password: Secret[str]) -> bytes:
+    # RFC 8265 §4.2.2: one keyboard writes é as one character, another as two. Lone surrogates come from nowhere
+    # but attacks; whatever they are, it is not an error of ours.
+    return unicodedata.normalize("NFC", password.reveal()).encode(errors="surrogatepass")
+
+
+@cache
+def _nobodys() -> str:
+    return _hasher.hash(secrets.token_hex())
+
+
+@cache
+def _common() -> frozenset[str]:
+    # Late: its lists are megabytes that a relay worker has no use for.
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def _score(password: Secret[str], about: Sequence[str]) -> int:
+    from zxcvbn import zxcvbn  # noqa: PLC0415  # see above
+
+    with _judging:
+        judged = zxcvbn(password.reveal()[:_JUDGED_MAX], user_inputs=list(_words(about)))
+    return int(judged["score"])
+
+
+def _words(about: Sequence[str]) -> Iterator[str]:
+    """What is known of somebody, whole and in its parts."""
+    for text in ("sekisho", *about):
+        yield text
+        yield from (part for part in re.split(r"\W+", text) if len(part) >= _PART_MIN)
+
+
+_PART_MIN: Final = 3

@@ -159,6 +159,7 @@ _OBSTACLES: Final[dict[Obstacle, int]] = {
     Obstacle.USERNAME_MALFORMED: 400,
     Obstacle.USERNAME_TAKEN: 400,
     Obstacle.EMAIL_TAKEN: 400,
+    Obstacle.EMAIL_TOO_OFTEN: 429,
     Obstacle.OWNER_EXISTS: 409,
     Obstacle.PASSWORD_WEAK: 400,
     Obstacle.PASSWORD_WRONG: 400,
