@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from sekisho.delivery import addresses, plan
+from sekisho.delivery import plan
 from sekisho.delivery.site import Hop, MxHost, NoMail, Site
 from sekisho.delivery.verdict import Temporary, one_line
+from sekisho.ports import addresses
 from sekisho.ports.clock import Clock
 from sekisho.ports.dns import Addresses, Exchanger, Exchangers, MailDns, NoRecords, NoSuchName, TryLater
 from sekisho.ports.dnscache import FAILURE_TTL_S, AnswerCache

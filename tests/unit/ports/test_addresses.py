@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.delivery.addresses import fault
+from sekisho.ports.addresses import fault
 
 HOSTS = (
     "8.8.8.8",

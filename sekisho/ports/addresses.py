@@ -1,8 +1,8 @@
-"""Which addresses that DNS names may be connected to: a domain's owner must not aim us at our own network.
+"""Which addresses that DNS names may be connected to: whoever owns a name must not aim us at our own network.
 
 A table of our own (IANA's special-purpose registries, 2025): the flags of ``ipaddress`` change between versions of
-Python, and none of them means "may be a mail host". What embeds an IPv4 address in an IPv6 one is refused whatever it
-embeds: in DNS it is a mistake or a trick, and where it leads depends on translators that we cannot see.
+Python, and none of them means "may be a host of the world". What embeds an IPv4 address in an IPv6 one is refused
+whatever it embeds: in DNS it is a mistake or a trick, and where it leads depends on translators that we cannot see.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NEVER: Final[tuple[tuple[str, str], ...]] = (
     ("2002::/16", "a 6to4 address"),
     ("ff00::/8", "a multicast address"),
 )
-"""Of no mail host anywhere."""
+"""Of no host anywhere."""
 _GLOBAL_IPV6: Final = ipaddress.IPv6Network("2000::/3")
 """The one block that IANA gives to hosts of the world: what is outside and not named above is for nobody yet."""
 
