@@ -156,10 +156,13 @@ def release(tx: Connection, key: ApiKey, *, by: By) -> ApiKey:
     return released
 
 
-def note_purge(tx: Connection, key: ApiKey, *, by: By) -> None:
-    """Write down that a key's queued mail is going to be dropped; the spool is another file."""
+def note_purge(tx: Connection, key: ApiKey, *, by: By) -> ApiKey | Declined:
+    """Write down that a key's queued mail is going to be dropped, before it is: the spool is another file."""
+    if key.hold is None and not key.compromised:
+        return Declined(Obstacle.KEY_NOT_STOPPED, "only the mail of a compromised or held key is purged")
     whose = key.account_id if key.subuser_id is None else key.subuser_id
     audit.record(tx, by=by, action="key.purge", account_id=whose, subject=key.id)
+    return key
 
 
 def revoke_all_of(tx: Connection, subuser: Account, *, by: By) -> int:

@@ -67,6 +67,11 @@ def read_policy(
         return fault.flaw
 
 
+def rate_text(rate: Rate) -> str:
+    """Print a rate as it is written."""
+    return f"{rate.count}/{'s' if rate.window_s == 1 else 'm'}"
+
+
 class _Unreadable(Exception):
     """A limit's value is not one."""
 

@@ -106,6 +106,14 @@ def find_own_key(tx: Connection, owner: Owner, key_id: str) -> ApiKey | None:
     return None if row is None else key_from_row(row)
 
 
+def find_key_within(tx: Connection, owner: Owner, key_id: str) -> ApiKey | None:
+    """Find a key, revoked or not; an account finds those of its subusers as well."""
+    found = find_key(tx, key_id)
+    if found is None or found.account_id != owner.account_id or owner.subuser_id not in {None, found.subuser_id}:
+        return None
+    return found
+
+
 def still_stands(tx: Connection, identity: Identity, now_ms: int) -> bool:
     """Tell whether a key is all that it was when it was let in.
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sekisho.queue import outside
 from sekisho.queue.schema import RECIPIENT_BITS
+
+Purge = Callable[[str, int], int]
+"""Drop about so many of a key's queued recipients, each with its event; how many. Blocks."""
+
+PURGED_AT_ONCE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)

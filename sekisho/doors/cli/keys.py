@@ -12,7 +12,7 @@ from sekisho import accounts
 from sekisho.apikeys import actions
 from sekisho.apikeys.actions import Wish, no_such_key
 from sekisho.apikeys.model import ApiKey
-from sekisho.apikeys.policy_text import PolicyFlaw, read_policy
+from sekisho.apikeys.policy_text import PolicyFlaw, rate_text, read_policy
 from sekisho.apikeys.tables import find_key, list_keys
 from sekisho.doors.cli import keystopping
 from sekisho.doors.cli.acting import by, done, moment, the_account, the_owner, the_subuser
@@ -244,7 +244,7 @@ def _document(key: ApiKey, whose: Mapping[AccountId, str], now: int) -> dict[str
         "ips": [str(network) for network in policy.ips],
         "from_domains": sorted(policy.from_domains),
         "from_addresses": sorted(policy.from_addresses),
-        "rate": None if policy.rate is None else f"{policy.rate.count}/{'s' if policy.rate.window_s == 1 else 'm'}",
+        "rate": None if policy.rate is None else rate_text(policy.rate),
         "daily": policy.daily,
         "max_recipients": policy.max_recipients,
         "expires_at": moment(policy.expires_ms),

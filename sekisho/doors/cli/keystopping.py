@@ -27,6 +27,7 @@ from sekisho.doors.cli.queueacting import open_spool
 from sekisho.events.bykey import sent_by
 from sekisho.queue.bykey import queued_by
 from sekisho.queue.selection import Selection
+from sekisho.refusal import Declined
 
 _ID_FIRST: Final = {"ignore_unknown_options": True}
 _SHOWN: Final = 20
@@ -78,11 +79,9 @@ def purge(key_id: _Id, config: ConfigOption = None, data: DataOption = None, as_
         with site.control.begin() as tx:
             found = find_key(tx, key_id)
             key = done(no_such_key(key_id) if found is None else found)
-            if key.hold is None and not key.compromised:
+            if isinstance(actions.note_purge(tx, key, by=by()), Declined):
                 message = f"key {key.id} is neither compromised nor held: its mail is on its way (`queue drop --key`)"
                 raise CommandError(message)
-            # Told before it is done: the spool is another file, and nothing goes unnoticed.
-            actions.note_purge(tx, key, by=by())
         with open_spool(site) as operator:
             count = operator.drop(Selection(key=key.id))
     emit({"api_key_id": key.id, "dropped": count}, as_json, f"Dropped: {count}.")
