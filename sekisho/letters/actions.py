@@ -133,6 +133,14 @@ def erase_tenant(tx: Connection, tenant_id: AccountId) -> None:
     tx.execute(delete(letter).where(letter.c.account_id == tenant_id))
 
 
-def erase_invitation(tx: Connection, invitation_id: int) -> None:
-    """Forget letters about an invitation whose row goes."""
-    tx.execute(delete(letter).where(letter.c.invitation_id == invitation_id))
+def detach_invitation(tx: Connection, invitation_id: int, *, at_ms: int) -> None:
+    """Send nothing more about an invitation whose row goes; what was sent still counts for whoever sent it."""
+    done_ms = func.coalesce(letter.c.done_ms, at_ms)
+    values = {"invitation_id": None, "done_ms": done_ms}
+    tx.execute(update(letter).where(letter.c.invitation_id == invitation_id).values(values))
+
+
+def count_for(tx: Connection, kind: Kind, account_id: AccountId, *, since_ms: int) -> int:
+    """Count what an account or subuser had written since then."""
+    mine = (letter.c.kind == kind.value) & (letter.c.account_id == account_id) & (letter.c.created_ms > since_ms)
+    return tx.execute(select(func.count()).where(mine)).scalar_one()

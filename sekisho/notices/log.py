@@ -42,6 +42,8 @@ class Kind(enum.StrEnum):
     CANARY_USED = "key.canary_used"  # somebody tried a key that nobody has any reason to try
     KEY_HELD = "key.held"  # held by us: it leaked, or was used as never before
     MESSAGE_HELD = "message.held"  # its content carries a key in force
+    SCOPES_ASKED = "teammate.asked"  # a teammate asks for scopes
+    TEAMMATE_REMOVED = "teammate.removed"  # and which keys that he made still work
 
 
 notice = Table(
