@@ -19,12 +19,16 @@ PACKAGE = ROOT / "sekisho"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("secret",),  # a password is a Secret from the first line that sees it, and that line is in wire
     ("wire",),
-    ("ids", "refusal", "identity", "credits", "ports"),
+    ("ids", "refusal", "identity", "credits", "languages", "ports"),
     ("db", "changes", "audit", "sealing", "migrations"),
-    ("accounts", "users", "ipaccess", "apikeys", "domains", "policy", "notices", "leaks"),
+    (
+        *("accounts", "users", "ipaccess", "apikeys", "domains", "policy", "notices", "leaks"),
+        *("factors", "sessions", "links", "teammates", "letters", "signup", "oidc"),
+    ),
     ("queue", "events"),
     ("submission", "preparation", "delivery"),
-    ("doors.smtp", "doors.health", "doors.api", "doors.cli"),
+    ("doors.http",),
+    ("doors.smtp", "doors.health", "doors.api", "doors.dashboard", "doors.cli"),
     ("service",),
 )
 """From the floor up. A module may import any layer below its own, and its own component."""
@@ -47,6 +51,9 @@ SIDEWAYS = {
     ("leaks", "apikeys"),
     ("leaks", "notices"),
     ("users", "accounts"),
+    ("factors", "accounts"),
+    ("factors", "users"),
+    ("factors", "letters"),  # whose factors change is told so in the same transaction
     ("domains", "accounts"),
     ("policy", "accounts"),
     ("policy", "users"),
