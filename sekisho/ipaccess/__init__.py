@@ -7,7 +7,6 @@ from sekisho.ipaccess.actions import (
     erase,
     remove,
     replace_provisionally,
-    roll_back,
     roll_back_due,
 )
 from sekisho.ipaccess.networks import AllowList, admits
@@ -28,7 +27,6 @@ __all__ = [
     "recent_attempts",
     "remove",
     "replace_provisionally",
-    "roll_back",
     "roll_back_due",
     "rules_of",
 ]

@@ -17,11 +17,11 @@ from sekisho.db import Database, DatabaseUnavailable
 from sekisho.domains import Relay, SenderDomains
 from sekisho.doors.api.admission import Admission
 from sekisho.doors.api.app import Parts, build
-from sekisho.doors.api.ratelimit import Paces
-from sekisho.doors.api.store import Store
 from sekisho.doors.api.v3.mail_body import BodyMemory
 from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.health import Application
+from sekisho.doors.http.ratelimit import Paces
+from sekisho.doors.http.store import Store
 from sekisho.events.record import encode
 from sekisho.ids import KeyId
 from sekisho.ipaccess.activity import Method

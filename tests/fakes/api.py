@@ -18,10 +18,10 @@ from sekisho.db import Database
 from sekisho.domains import SenderDomains
 from sekisho.doors.api.admission import Admission
 from sekisho.doors.api.app import Parts, build
-from sekisho.doors.api.ratelimit import Paces
-from sekisho.doors.api.store import Store
 from sekisho.doors.api.v3.mail_body import BodyMemory
 from sekisho.doors.api.v3.mail_send import Mailing
+from sekisho.doors.http.ratelimit import Paces
+from sekisho.doors.http.store import Store
 from sekisho.identity import IPNetwork
 from sekisho.ipaccess.activity import Activity, Method
 from sekisho.policy import sending

@@ -17,13 +17,13 @@ from litestar.handlers import BaseRouteHandler
 from sekisho.accounts import find_subuser
 from sekisho.apikeys.verifier import Verifier
 from sekisho.doors.api import problems
-from sekisho.doors.api.address import client_address, counted_as
 from sekisho.doors.api.caller import Caller
 from sekisho.doors.api.document import answer_type
 from sekisho.doors.api.problems import Problem, plain, problem
-from sekisho.doors.api.ratelimit import Pace, Paces
 from sekisho.doors.api.routes import ROUTES, Behalf, Route
-from sekisho.doors.api.store import Store
+from sekisho.doors.http.address import client_address, counted_as
+from sekisho.doors.http.ratelimit import Pace, Paces
+from sekisho.doors.http.store import Store
 from sekisho.identity import Identity, IPAddress, IPNetwork
 from sekisho.ids import AccountId
 from sekisho.ports.clock import Clock

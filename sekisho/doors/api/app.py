@@ -33,9 +33,8 @@ from sekisho.doors.api.admission import Admission, new_request_id
 from sekisho.doors.api.caller import caller_of
 from sekisho.doors.api.document import describe
 from sekisho.doors.api.page import render
-from sekisho.doors.api.problems import Problem, invalid, no_json, plain, unavailable, unreadable
+from sekisho.doors.api.problems import Problem, declined, invalid, no_json, plain, unavailable, unreadable
 from sekisho.doors.api.routes import ROUTES
-from sekisho.doors.api.store import Store
 from sekisho.doors.api.v3 import (
     access_settings,
     api_keys,
@@ -53,6 +52,7 @@ from sekisho.doors.api.v3.api_keys import Purge
 from sekisho.doors.api.v3.mail_body import check_type
 from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.api.v3.reference import Description
+from sekisho.doors.http.store import NotDone, Overloaded, Store
 from sekisho.ports.clock import Clock
 
 _log = structlog.get_logger()
@@ -173,7 +173,9 @@ def _problem(request: ApiRequest, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case DatabaseUnavailable():
+        case NotDone():
+            return declined(error.declined, error.field)
+        case DatabaseUnavailable() | Overloaded():
             return unavailable()
         case InternalServerException(detail="client disconnected prematurely"):
             # Nobody hears it, and nothing is wrong here.

@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from sekisho.doors.api.ratelimit import Pace
+from sekisho.doors.http.ratelimit import Pace
 
 
 class Behalf(enum.Enum):

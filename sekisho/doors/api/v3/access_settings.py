@@ -14,7 +14,7 @@ from sekisho import ipaccess
 from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import read_page
 from sekisho.doors.api.problems import invalid, plain
-from sekisho.doors.api.store import Stored
+from sekisho.doors.http.store import Stored
 from sekisho.identity import IPAddress
 from sekisho.ipaccess.actions import RULES_MAX
 from sekisho.ipaccess.activity import KEPT

@@ -24,7 +24,7 @@ from sekisho.db import DatabaseUnavailable
 from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import read_page
 from sekisho.doors.api.problems import ErrorItem, Problem, declined, invalid, plain
-from sekisho.doors.http.store import EventStored, SpoolDirectory, Store, Stored
+from sekisho.doors.http.store import EventStored, NotDone, Overloaded, SpoolDirectory, Store, Stored
 from sekisho.events.bykey import Sent, sent_by
 from sekisho.identity import KeyPolicy
 from sekisho.queue.bykey import Queued, queued_by
@@ -459,11 +459,11 @@ async def _radius(caller: Caller, key: ApiKey, store: Store, events: Store, spoo
     # It is revoked: whatever cannot be counted now must not hide that.
     try:
         queued: Sequence[Queued] | None = await store.in_thread(lambda: queued_by(spool, key.id))
-    except (Problem, DatabaseUnavailable):
+    except (Problem, NotDone, Overloaded, DatabaseUnavailable):
         queued = None
     try:
         sent: Sent | None = await events.read(lambda tx: sent_by(tx, caller.account_id, key.id))
-    except (Problem, DatabaseUnavailable):
+    except (Problem, NotDone, Overloaded, DatabaseUnavailable):
         sent = None
     return _blast(key, used, queued, sent)
 

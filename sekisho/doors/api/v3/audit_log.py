@@ -16,7 +16,7 @@ from sekisho.audit.export import encode_line
 from sekisho.audit.reading import links_after
 from sekisho.doors.api.caller import Calling
 from sekisho.doors.api.paging import read_before, read_page
-from sekisho.doors.api.store import Store, Stored
+from sekisho.doors.http.store import Store, Stored
 
 _DEFAULT: Final = 50
 _EXPORT_BATCH: Final = 500

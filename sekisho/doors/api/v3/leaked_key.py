@@ -18,7 +18,7 @@ from litestar.params import SkipValidation
 
 from sekisho.audit import By
 from sekisho.doors.api.problems import invalid
-from sekisho.doors.api.store import Stored
+from sekisho.doors.http.store import Stored
 from sekisho.leaks.freezing import freeze_reported, keys_in_force
 from sekisho.leaks.scan import candidates
 from sekisho.ports.clock import Clock

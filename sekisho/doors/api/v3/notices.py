@@ -11,7 +11,7 @@ from litestar.params import FromQuery
 from sekisho import notices
 from sekisho.doors.api.caller import Calling
 from sekisho.doors.api.paging import read_before, read_page
-from sekisho.doors.api.store import Stored
+from sekisho.doors.http.store import Stored
 
 _DEFAULT: Final = 100
 

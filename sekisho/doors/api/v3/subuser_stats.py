@@ -18,8 +18,8 @@ from sekisho.accounts import Account
 from sekisho.doors.api.caller import Caller, Calling
 from sekisho.doors.api.paging import Page, read_page
 from sekisho.doors.api.problems import invalid
-from sekisho.doors.api.store import EventStored, Store, Stored
 from sekisho.doors.api.v3.subusers import find
+from sekisho.doors.http.store import EventStored, Store, Stored
 from sekisho.events.stats import METRICS, NO_COUNTS, REPUTATION_DAYS, Counts, Days, added, by_day, over, reputation
 
 Aggregation = Literal["day", "week", "month"]

@@ -20,7 +20,7 @@ from sekisho.domains import Relay
 from sekisho.doors.api.caller import Caller, Calling, must_stand
 from sekisho.doors.api.paging import link_header, read_page
 from sekisho.doors.api.problems import invalid, plain
-from sekisho.doors.api.store import SpoolDirectory, Stored
+from sekisho.doors.http.store import SpoolDirectory, Stored
 from sekisho.policy.closing import delete_subuser
 from sekisho.queue.counters import used_of
 from sekisho.refusal import Declined, Obstacle

@@ -8,8 +8,8 @@ from litestar import get
 from sekisho import accounts
 from sekisho.credits import last_reset, next_reset
 from sekisho.doors.api.caller import Calling
-from sekisho.doors.api.store import EventStored, SpoolDirectory, Stored
 from sekisho.doors.api.v3.subusers import show_credits
+from sekisho.doors.http.store import EventStored, SpoolDirectory, Stored
 from sekisho.events.stats import REPUTATION_DAYS, Days, added, by_day, reputation
 
 

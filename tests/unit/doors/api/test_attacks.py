@@ -16,8 +16,8 @@ from sekisho.accounts import Account
 from sekisho.apikeys.actions import Issued, revoke
 from sekisho.apikeys.model import new_text
 from sekisho.doors.api.app import BODY_MAX_BYTES
-from sekisho.doors.api.ratelimit import Pace
 from sekisho.doors.api.routes import ROUTES
+from sekisho.doors.http.ratelimit import Pace
 from tests.fakes.api import CLIENT, ApiDoor
 from tests.fakes.control import BY, a_key, a_subuser, an_account
 from tests.fakes.databases import Engine

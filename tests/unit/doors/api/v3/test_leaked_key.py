@@ -9,9 +9,9 @@ from sekisho import notices
 from sekisho.apikeys.actions import Issued
 from sekisho.apikeys.model import new_text
 from sekisho.apikeys.tables import find_key
-from sekisho.doors.api.ratelimit import Pace
 from sekisho.doors.api.v3 import leaked_key
 from sekisho.doors.api.v3.leaked_key import rest_s
+from sekisho.doors.http.ratelimit import Pace
 from tests.fakes.api import ApiDoor
 from tests.fakes.control import a_key, a_subuser, an_account
 

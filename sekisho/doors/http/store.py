@@ -1,4 +1,4 @@
-"""Control data for handlers: short transactions in threads, so that nothing blocks the loop."""
+"""Databases for handlers: short transactions in threads, so that nothing blocks the loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from litestar.params import SkipValidation
 from sqlalchemy import Connection
 
 from sekisho.db import Database
-from sekisho.doors.api.problems import declined, unavailable
 from sekisho.refusal import Declined
 
 T = TypeVar("T")
@@ -23,6 +22,20 @@ WAITING_MAX: Final = 200
 
 DEADLINE_S: Final = 10.0
 """A database that takes longer is taken for unreachable. What was begun may still commit: the answer says 503."""
+
+
+class Overloaded(Exception):
+    """Too many wait, or the database takes too long: the client is told to come back."""
+
+
+class NotDone(Exception):
+    """Ends a request whose change was declined; nothing was changed."""
+
+    def __init__(self, declined: Declined, field: str | None) -> None:
+        super().__init__(declined.text)
+        self.declined: Final = declined
+        self.field: Final = field
+        """Where in the request the reason stands."""
 
 
 class Store:
@@ -45,22 +58,29 @@ class Store:
     async def write(self, action: Callable[[Connection], T | Declined], *, field: str | None = None) -> T:
         """Run one change: committed when this returns.
 
-        Raises Problem, with nothing changed, when the action was declined; ``field`` is what it is blamed on.
+        Raises NotDone, with nothing changed, when the action was declined; ``field`` is what it is blamed on.
         """
+        answer = await self.attempt(action)
+        if isinstance(answer, Declined):
+            raise NotDone(answer, field)
+        return answer
 
-        def run() -> T:
-            with self._database.begin() as tx:
-                answer = action(tx)
-                if isinstance(answer, Declined):
-                    raise declined(answer, field)
-                return answer
+    async def attempt(self, action: Callable[[Connection], T | Declined]) -> T | Declined:
+        """Run one change: committed when this returns, unless it was declined: then nothing is changed."""
+
+        def run() -> T | Declined:
+            try:
+                with self._database.begin() as tx:
+                    return _or_undone(action(tx))
+            except _UndoneError as undone:
+                return undone.declined
 
         return await self.in_thread(run)
 
     async def in_thread(self, run: Callable[[], T]) -> T:
-        """Do what blocks and needs no transaction of this database, within the same bounds. Raises Problem."""
+        """Do what blocks and needs no transaction of this database, within the same bounds. Raises Overloaded."""
         if self._waiting >= WAITING_MAX:
-            raise unavailable()
+            raise Overloaded
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, run)
         future.add_done_callback(self._done)
@@ -68,12 +88,26 @@ class Store:
             # Shielded: a thread cannot be stopped, and its place is taken until it is done.
             return await asyncio.wait_for(asyncio.shield(future), DEADLINE_S)
         except TimeoutError:
-            raise unavailable() from None
+            raise Overloaded from None
 
     def _done(self, future: asyncio.Future[T]) -> None:
         self._waiting -= 1
         if not future.cancelled():
             future.exception()  # whoever waited may have gone; then nobody else looks
+
+
+class _UndoneError(Exception):
+    """Ends a transaction without a trace."""
+
+    def __init__(self, declined: Declined) -> None:
+        super().__init__(declined.text)
+        self.declined: Final = declined
+
+
+def _or_undone(answer: T | Declined) -> T:
+    if isinstance(answer, Declined):
+        raise _UndoneError(answer)
+    return answer
 
 
 Stored = NamedDependency[SkipValidation[Store]]

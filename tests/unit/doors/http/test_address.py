@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from sekisho.doors.api.address import client_address, counted_as, plain_address
+from sekisho.doors.http.address import client_address, counted_as, plain_address
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sekisho.doors.api.ratelimit import COUNTERS_MAX, Pace, Paces
+from sekisho.doors.http.ratelimit import COUNTERS_MAX, Pace, Paces
 
 NOW_MS = 1_795_000_020_000
 """Begins a minute."""
