@@ -48,7 +48,7 @@ class _Claims(msgspec.Struct):
     nonce: str
     nbf: float = 0
     azp: str | None = None
-    amr: list[str] = []
+    amr: tuple[str, ...] = ()
     email: str | None = None
     # Some say "true": a text is nobody's promise.
     email_verified: object = False
