@@ -26,6 +26,7 @@ from sekisho.events.record import encode
 from sekisho.ids import KeyId
 from sekisho.ipaccess.activity import Method
 from sekisho.leaks.screening import Screening
+from sekisho.letters.writing import Place
 from sekisho.policy import sending
 from sekisho.ports.clock import Clock, SystemClock
 from sekisho.queue.local import LocalSpool
@@ -35,7 +36,9 @@ from sekisho.queue.selection import Selection
 from sekisho.queue.watch import SpoolSuspectError
 from sekisho.service.config import Config
 from sekisho.service.keyuse import SCREENING_THREADS
+from sekisho.service.letters import LetterMailer
 from sekisho.service.notices import NoticeMailer
+from sekisho.service.ownmail import OwnMail
 from sekisho.service.passes import Passes
 from sekisho.service.worker import WorkerContext
 from sekisho.submission import Intake
@@ -94,15 +97,17 @@ class Api:
             hostname=config.server.hostname,
             on_refused=self._passes.on_refused,
         )
-        self._notices: Final = NoticeMailer(
+        mail = OwnMail(
             control,
             threads=self._threads,
             intake=self._mailing.intake,
-            sender=lambda: self._config.server.notices_from or f"sekisho@{self._config.server.hostname}",
+            sender=lambda: self._config.server.notices_address,
             hostname=config.server.hostname,
-            clock=self._clock,
         )
-        self._telling: asyncio.Task[None] | None = None
+        place = Place(config.server.hostname, config.server.public_url)
+        self._notices: Final = NoticeMailer(mail, hostname=config.server.hostname, clock=self._clock)
+        self._letters: Final = LetterMailer(mail, place, clock=self._clock)
+        self._telling: tuple[asyncio.Task[None], ...] = ()
         store = Store(control, self._threads)
         # The two spell the same ASGI callable.
         self.app: Final = cast(
@@ -136,13 +141,16 @@ class Api:
         self._spool.start()
         for writer in self._passes.writers:
             writer.start()
-        self._telling = asyncio.create_task(self._notices.run(), name="notices")
+        self._telling = (
+            asyncio.create_task(self._notices.run(), name="notices"),
+            asyncio.create_task(self._letters.run(), name="letters"),
+        )
 
     async def stop(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
+        for telling in self._telling:
+            telling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._telling
+                await telling
         for writer in self._passes.writers:
             await asyncio.to_thread(writer.stop)
         await asyncio.to_thread(self._follower.stop)

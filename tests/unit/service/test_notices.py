@@ -18,6 +18,7 @@ from sekisho.notices.outgoing import MAILED_WITHIN_MS
 from sekisho.policy import sending
 from sekisho.refusal import Declined, Reason, Refused
 from sekisho.service.notices import KEY_ID, NoticeMailer
+from sekisho.service.ownmail import OwnMail
 from sekisho.submission import Intake
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import BY, NOW_MS, a_domain, an_account
@@ -71,15 +72,14 @@ class Scene:
             clock=self.clock,
             recipient=sending.may_mail,
         )
-        mailer = NoticeMailer(
+        mail = OwnMail(
             self.database,
             threads=self.threads,
             intake=intake,
             sender=lambda: self.sender,
             hostname="relay.test",
-            clock=self.clock,
         )
-        return await mailer.step()
+        return await NoticeMailer(mail, hostname="relay.test", clock=self.clock).step()
 
     def mailed(self) -> list[bool]:
         with self.database.connect() as tx:
