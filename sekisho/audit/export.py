@@ -1,7 +1,13 @@
-"""An exported log: one JSON line per entry with everything that its hash covers, so that anybody can verify it."""
+"""An exported log: one JSON line per entry with everything that its hash covers, so that anybody can verify it.
+
+Or a table for people, which nobody can verify.
+"""
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
+import io
 from collections.abc import Iterable, Iterator
 from itertools import chain as joined
 from typing import Final
@@ -9,6 +15,7 @@ from typing import Final
 import msgspec
 
 from sekisho.audit.chain import Link, Personal
+from sekisho.audit.reading import as_entry
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -68,6 +75,25 @@ def read_lines(lines: Iterable[bytes]) -> tuple[int, Iterator[Link]]:
         raise BadExport(message)
     chain = _read(*first).chain
     return chain, (_of(chain, number, line) for number, line in joined([first], numbered))
+
+
+CSV_HEAD: Final = b"seq,at,action,subject,actor,address,details\r\n"
+
+
+def encode_row(link: Link) -> bytes:
+    """Print one entry as a row of a table (RFC 4180), in UTF-8."""
+    entry = as_entry(link)
+    at = dt.datetime.fromtimestamp(entry.at_ms / 1000, dt.UTC).isoformat(timespec="milliseconds")
+    details = msgspec.json.encode(dict(entry.details), order="deterministic").decode()
+    row = (str(entry.seq), at, entry.action, entry.subject, entry.actor or "", entry.address or "", details)
+    out = io.StringIO()
+    csv.writer(out).writerow(_harmless(cell) for cell in row)
+    return out.getvalue().encode()
+
+
+def _harmless(cell: str) -> str:
+    """Keep spreadsheets from taking a text for a formula: names are others' words."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _of(chain: int, number: int, line: bytes) -> Link:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from sekisho.audit.chain import Head, Link, Personal
 from sekisho.audit.log import Detail, audit, audit_chain
@@ -31,20 +31,50 @@ class Entry:
     hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which entries; None: whatever it is."""
+
+    action: str | None = None
+    """Exactly this one; with a full stop at its end, all that begin so."""
+    subject: str | None = None
+    """Exactly this one: the id of a key, a name. E-mail addresses stand in the personal part, and are not found."""
+    actor: str | None = None
+    """Exactly this one: ``user:7``, ``key:…``."""
+    since_ms: int | None = None
+    until_ms: int | None = None
+    """Not itself."""
+
+
+EVERYTHING: Final = Search()
+
+
 def entries(
-    tx: Connection, chain: int | None, *, limit: int, before: int | None = None, action: str | None = None
+    tx: Connection, chain: int | None, *, limit: int, before: int | None = None, search: Search = EVERYTHING
 ) -> Sequence[Entry]:
     """Read the newest entries of a chain (None: of all), newest first; ``before`` is a seq (of all: not allowed)."""
-    query = select(audit).limit(limit)
+    query = select(audit).where(*_conditions(search)).limit(limit)
     if chain is None:
         query = query.order_by(audit.c.id.desc())
     else:
         query = query.where(audit.c.chain == chain).order_by(audit.c.seq.desc())
         if before is not None:
             query = query.where(audit.c.seq < before)
-    if action is not None:
-        query = query.where(audit.c.action == action)
     return [_entry(row) for row in tx.execute(query)]
+
+
+def _conditions(search: Search) -> Iterator[ColumnElement[bool]]:
+    column, action = audit.c, search.action
+    if action is not None:
+        yield column.action.startswith(action, autoescape=True) if action.endswith(".") else column.action == action
+    if search.subject is not None:
+        yield column.subject == search.subject
+    if search.actor is not None:
+        yield column.actor == search.actor
+    if search.since_ms is not None:
+        yield column.at_ms >= search.since_ms
+    if search.until_ms is not None:
+        yield column.at_ms < search.until_ms
 
 
 def links(tx: Connection, chain: int) -> Iterator[Link]:

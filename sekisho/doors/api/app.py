@@ -38,6 +38,7 @@ from sekisho.doors.api.routes import ROUTES
 from sekisho.doors.api.v3 import (
     access_settings,
     api_keys,
+    api_keys_stopping,
     audit_log,
     leaked_key,
     mail_send,
@@ -48,12 +49,12 @@ from sekisho.doors.api.v3 import (
     subusers,
     user,
 )
-from sekisho.doors.api.v3.api_keys import Purge
 from sekisho.doors.api.v3.mail_body import check_type
 from sekisho.doors.api.v3.mail_send import Mailing
 from sekisho.doors.api.v3.reference import Description
 from sekisho.doors.http.store import NotDone, Overloaded, Store
 from sekisho.ports.clock import Clock
+from sekisho.queue.bykey import Purge
 
 _log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ BODY_MAX_BYTES: Final = 1 << 20
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *access_settings.HANDLERS,
     *api_keys.HANDLERS,
+    *api_keys_stopping.HANDLERS,
     *audit_log.HANDLERS,
     *leaked_key.HANDLERS,
     *mail_send.HANDLERS,

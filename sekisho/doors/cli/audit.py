@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,12 +11,13 @@ import typer
 from sqlalchemy import Connection
 
 from sekisho import accounts
-from sekisho.audit import OPERATOR, Entry, entries, heads
+from sekisho.audit import OPERATOR, Entry, Search, entries, heads
 from sekisho.audit.chain import Finding, Head, verify
 from sekisho.audit.export import BadExport, encode_line, read_lines
 from sekisho.audit.keeper import trusted
 from sekisho.audit.reading import links
 from sekisho.audit.signed import BadHead, Signer
+from sekisho.audit.verifying import own_heads
 from sekisho.doors.cli.acting import moment, the_owner, the_sealer
 from sekisho.doors.cli.common import CommandError, ConfigOption, DataOption, JsonOption, Site, emit, open_site, table
 from sekisho.ids import AccountId
@@ -74,7 +75,7 @@ def show(  # noqa: PLR0917
     """Show the newest entries, oldest of them first."""
     with open_site(config, data) as site, site.control.connect() as tx:
         chain = _chain(tx, account, subuser, operator)
-        found = entries(tx, chain, limit=limit, action=action)[::-1]
+        found = entries(tx, chain, limit=limit, search=Search(action))[::-1]
         names = accounts.names(tx, [AccountId(entry.chain) for entry in found])
     rows = [_row(entry, names.get(AccountId(entry.chain))) for entry in found]
     emit(
@@ -138,7 +139,7 @@ def verify_(  # noqa: PLR0917
 def _verify_site(  # noqa: PLR0917
     site: Site, account: str | None, subuser: str | None, operator: bool, head: Path | None, key: str
 ) -> tuple[list[Finding], int]:
-    known = list(_known(head, key)) if head is not None else list(_own(site.directory.audit_heads, key))
+    known = list(_known(head, key)) if head is not None else _own(site.directory.audit_heads, key)
     with site.control.connect() as tx:
         # The log's own note of its end is no proof, but whoever cuts only the entries is caught by it.
         ends = heads(tx)
@@ -162,9 +163,12 @@ def _verify_file(file: Path, head: Path | None, public_key: str | None) -> tuple
         raise CommandError(message) from error
 
 
-def _own(path: Path, key: str) -> Iterable[Head]:
-    """Read the server's own file; before the first hour there is none."""
-    return _known(path, key) if path.exists() else ()
+def _own(path: Path, key: str) -> list[Head]:
+    try:
+        return list(own_heads(path, key))
+    except (BadHead, OSError) as error:
+        message = f"{path}: {error}"
+        raise CommandError(message) from error
 
 
 def _known(path: Path, key: str) -> Iterator[Head]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.audit.chain import Link, Personal, verify
-from sekisho.audit.export import BadExport, encode_line, read_lines
+from sekisho.audit.export import CSV_HEAD, BadExport, encode_line, encode_row, read_lines
 from tests.unit.audit.test_chain import chained, flaws
 
 texts = st.text(max_size=20)
@@ -49,3 +52,19 @@ def test_two_logs_in_one_file_are_refused() -> None:
     _, found = read_lines([encode_line(chained(1)[0]), encode_line(chained(1, chain=8)[0])])
     with pytest.raises(BadExport, match="line 2 is of another log"):
         list(found)
+
+
+def test_a_table_for_people_keeps_formulas_from_running() -> None:
+    (link,) = chained(1)
+    odd = replace(link, subject='=cmd|"x",1', personal=Personal("user:7", None, '{"email":"a@example.com"}'))
+    (row,) = csv.reader([encode_row(odd).decode()])
+    assert row == [
+        "1",
+        "1970-01-01T00:00:01.001+00:00",
+        "key.create",
+        '\'=cmd|"x",1',
+        "user:7",
+        "",
+        '{"email":"a@example.com"}',
+    ]
+    assert CSV_HEAD.decode().strip().split(",") == ["seq", "at", "action", "subject", "actor", "address", "details"]

@@ -112,8 +112,27 @@ def test_entries_come_newest_first_and_in_pages(control: Database) -> None:
     with control.connect() as tx:
         assert [one.seq for one in audit.entries(tx, 3, limit=2)] == [5, 4]
         assert [one.seq for one in audit.entries(tx, 3, limit=2, before=4)] == [3, 2]
-        assert [one.seq for one in audit.entries(tx, 3, limit=9, action="odd.one")] == [4, 2]
+        assert [one.seq for one in audit.entries(tx, 3, limit=9, search=audit.Search(action="odd.one"))] == [4, 2]
         assert len(audit.entries(tx, None, limit=9)) == 5
+
+
+def test_entries_are_searched_by_what_whose_who_and_when(control: Database) -> None:
+    with control.begin() as tx:
+        for number, action in enumerate(("key.create", "key.revoke", "keys_and_more", "user.create")):
+            by = By(f"user:{number}", 100 + number)
+            audit.record(tx, by=by, action=action, account_id=3, subject=f"thing {number % 2}")
+
+    def found(**search: object) -> list[int]:
+        with control.connect() as tx:
+            return [one.seq for one in audit.entries(tx, 3, limit=9, search=audit.Search(**search))]  # type: ignore[arg-type]
+
+    assert found() == [4, 3, 2, 1]
+    assert found(action="key.") == [2, 1]
+    assert found(action="key") == []
+    assert found(action="k%.") == []
+    assert found(subject="thing 1") == [4, 2]
+    assert found(actor="user:2") == [3]
+    assert found(since_ms=101, until_ms=103) == [3, 2]
 
 
 def test_two_writers_at_once_make_one_chain(control: Database) -> None:

@@ -47,12 +47,14 @@ async def read(
     store: Stored,
     limit: FromQuery[int | None] = None,
     before: Annotated[int | None, QueryParameter(description="Only entries with a smaller seq.")] = None,
-    action: Annotated[str | None, QueryParameter(description="Only these, such as key.create.")] = None,
+    action: Annotated[
+        str | None, QueryParameter(description="Only these: key.create, or key. for all about keys.")
+    ] = None,
 ) -> LoggedEntries:
     page = read_page(limit, None, default=_DEFAULT)
     seen = read_before(before)
     found = await store.read(
-        lambda tx: audit.entries(tx, caller.owner_id, limit=page.limit, before=seen, action=action)
+        lambda tx: audit.entries(tx, caller.owner_id, limit=page.limit, before=seen, search=audit.Search(action))
     )
     return LoggedEntries([_shown(entry) for entry in found])
 
