@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -113,6 +113,7 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
         _warn(certificate, manner.certificate_names, config)
         bound = _bind(config, manner.roles)
         undo.callback(bound.close)
+        config = _with_bound_port(config, bound, manner)
         return supervise(
             Plan(
                 source=source,
@@ -224,14 +225,24 @@ def _bind(config: Config, roles: Iterable[Role]) -> Bound:
     return bound
 
 
+def _with_bound_port(config: Config, bound: Bound, manner: Manner) -> Config:
+    """Where the port is any free one, links that people get must name the one that it became."""
+    address = bound.http_address
+    if manner.http_host is None or address is None or config.http.address.port:
+        return config
+    return replace(config, server=replace(config.server, public_url=_http_url(config, address, manner.http_host)))
+
+
+def _http_url(config: Config, address: Endpoint, host: str | None) -> str:
+    scheme = "https" if config.http.tls else "http"
+    return f"{scheme}://{address}" if host is None else f"{scheme}://{host}:{address.port}"
+
+
 def _announcement(
     config: Config, directory: DataDir, owner: Owner | None, bound: Bound, manner: Manner
 ) -> Announcement:
     address = bound.http_address
-    http = None
-    if address is not None:
-        scheme = "https" if config.http.tls else "http"
-        http = f"{scheme}://{address}" if manner.http_host is None else f"{scheme}://{manner.http_host}:{address.port}"
+    http = None if address is None else _http_url(config, address, manner.http_host)
     return Announcement(
         config=config,
         directory=directory,

@@ -65,7 +65,7 @@ def test_the_ready_line_says_where_everything_is(dev: Dev) -> None:
     assert [door["tls"] for door in ready["smtp"]] == ["starttls", "implicit"]
     assert all(door["address"].startswith("127.0.0.1:") for door in ready["smtp"])
     assert ready["http"].startswith("http://localhost:")
-    assert ready["setup_url"] is None
+    assert ready["setup_url"].startswith(ready["http"] + "/setup/")
     assert Path(ready["data_dir"]).samefile(dev.data)
     assert ready["api_key"].startswith("SG.")
 

@@ -6,17 +6,19 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from sekisho import accounts, sealing
+from sekisho import accounts, sealing, signup, users
 from sekisho.apikeys import actions as apikeys
 from sekisho.audit import By
+from sekisho.db import Database
 from sekisho.domains import Relay
 from sekisho.domains import actions as domains
-from sekisho.doors.cli.acting import done
+from sekisho.doors.cli.acting import done, the_account
 from sekisho.doors.cli.common import DEV_CONFIG, CommandError, now_ms
 from sekisho.doors.cli.serve import LogFormatOption, say
 from sekisho.identity import KeyPolicy
@@ -55,10 +57,11 @@ def dev(
     text = _configuration(smtp_port, smtps_port, http_port)
 
     def announce(found: Announcement) -> None:
-        api_key = _first_run(found)
-        _keep_configuration(found, text)
-        document = _document(found, api_key)
-        say(json.dumps(document) if as_json else _welcome(found, document, api_key))
+        seeded = _first_run(found)
+        address = found.config.server.public_url
+        _keep_configuration(found, _configuration(smtp_port, smtps_port, http_port, public_url=address))
+        document = _document(found, seeded)
+        say(json.dumps(document) if as_json else _welcome(found, document, seeded))
 
     manner = Manner(
         roles=frozenset(Role),
@@ -71,7 +74,7 @@ def dev(
     raise typer.Exit(launch(lambda: _gather(text, data), manner, parts()))
 
 
-def _configuration(smtp_port: int, smtps_port: int, http_port: int) -> str:
+def _configuration(smtp_port: int, smtps_port: int, http_port: int, *, public_url: str | None = None) -> str:
     """Write the configuration as a file would hold it, so that it is read by the same rules."""
     listeners = [("127.0.0.1", smtp_port, "starttls"), ("127.0.0.1", smtps_port, "implicit")]
     if has_ipv6():
@@ -80,7 +83,8 @@ def _configuration(smtp_port: int, smtps_port: int, http_port: int) -> str:
     tables = "".join(f'[[smtp.listeners]]\naddress = "{host}:{port}"\ntls = "{tls}"\n' for host, port, tls in listeners)
     return (
         "# Written by `sekisho dev` for the commands that are given the same --data; not read by dev itself.\n"
-        f'[server]\nhostname = "localhost"\npublic_url = "http://localhost:{http_port or 8080}"\nworkers = 1\n'
+        f'[server]\nhostname = "localhost"\npublic_url = "{public_url or f"http://localhost:{http_port or 8080}"}"\n'
+        f'workers = 1\nnotices_from = "sekisho@{DOMAIN}"\n'
         f'{tables}[http]\naddress = "127.0.0.1:{http_port}"\n[delivery]\nmode = "capture"\n'
     )
 
@@ -103,8 +107,18 @@ def _insist(config: Config) -> None:
 # The first run.
 
 
-def _first_run(found: Announcement) -> str | None:
-    """Make account, domain and key unless they are there; the key, or None when it was shown before.
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What a start has to show."""
+
+    api_key: str | None
+    """None: it was shown before."""
+    setup_url: str | None
+    """None: the owner has set up."""
+
+
+def _first_run(found: Announcement) -> Seeded:
+    """Make account, domain and key unless they are there, and a set-up link until it was used.
 
     Done once everything is up, so that a key is never made by a start that fails and then shown to nobody; and in a
     process of its own, so that the supervisor opens no database.
@@ -112,28 +126,39 @@ def _first_run(found: Announcement) -> str | None:
     answer = run_apart(found.owner, lambda: _seed(found), (*PROBLEMS, CommandError))
     if isinstance(answer, Failed):
         raise StartProblem(answer.reason)
-    return answer.decode() or None
+    api_key, path = json.loads(answer)
+    return Seeded(api_key, None if path is None else found.config.server.public_url + path)
 
 
 def _seed(found: Announcement) -> bytes:
-    config = found.config
-    database = stores(config, found.directory).open_control()
+    database = stores(found.config, found.directory).open_control()
     try:
         with database.connect() as tx:
-            if accounts.find_account(tx, ACCOUNT) is not None:
-                return b""
-        sealer = sealing.load(config.storage.master_key_file or found.directory.master_key, make=False)
-        keys = domains.make_keys()
-        relay = Relay(config.server.hostname, config.delivery.source_addresses)
-        by = By("sekisho dev", now_ms())
-        with database.begin() as tx:
-            owner = done(accounts.create_account(tx, name=ACCOUNT, owner_email=OWNER, by=by))
-            claim = done(domains.add(tx, owner, DOMAIN, keys, relay=relay, sealer=sealer, by=by))
-            done(domains.override(tx, claim, relay=relay, by=by))
-            issued = done(apikeys.issue(tx, owner, apikeys.Wish(name="dev", policy=KeyPolicy()), by=by))
+            account = accounts.find_account(tx, ACCOUNT)
+            owner = None if account is None else users.owner_of(tx, account.id)
+        api_key = _make_account(found, database) if account is None else None
+        path = None
+        if owner is None:
+            by = By("sekisho dev", now_ms())
+            with database.begin() as tx:
+                path = signup.owner_link(tx, the_account(tx, ACCOUNT), by=by)
     finally:
         database.close()
-    return issued.text.reveal()
+    return json.dumps([api_key, path]).encode()
+
+
+def _make_account(found: Announcement, database: Database) -> str:
+    config = found.config
+    sealer = sealing.load(config.storage.master_key_file or found.directory.master_key, make=False)
+    keys = domains.make_keys()
+    relay = Relay(config.server.hostname, config.delivery.source_addresses)
+    by = By("sekisho dev", now_ms())
+    with database.begin() as tx:
+        owner = done(accounts.create_account(tx, name=ACCOUNT, owner_email=OWNER, by=by))
+        claim = done(domains.add(tx, owner, DOMAIN, keys, relay=relay, sealer=sealer, by=by))
+        done(domains.override(tx, claim, relay=relay, by=by))
+        issued = done(apikeys.issue(tx, owner, apikeys.Wish(name="dev", policy=KeyPolicy()), by=by))
+    return issued.text.reveal().decode()
 
 
 def _keep_configuration(found: Announcement, text: str) -> None:
@@ -153,22 +178,28 @@ def _keep_configuration(found: Announcement, text: str) -> None:
 # What is said.
 
 
-def _document(found: Announcement, api_key: str | None) -> dict[str, object]:
+def _document(found: Announcement, seeded: Seeded) -> dict[str, object]:
     document = found.document()
     # The doors on ::1 are the same ports again.
     document["smtp"] = [
         {"address": str(address), "tls": tls} for address, tls in found.smtp if address.address.version == 4
     ]
-    return document | {"api_key": api_key, "setup_url": None}
+    return document | {"api_key": seeded.api_key, "setup_url": seeded.setup_url}
 
 
-def _welcome(found: Announcement, document: dict[str, object], api_key: str | None) -> str:
+def _welcome(found: Announcement, document: dict[str, object], seeded: Seeded) -> str:
     ports = {tls: address.port for address, tls in found.smtp if address.address.version == 4}
     data_dir, command = document["data_dir"], _command()
     key_line = (
-        api_key or f"shown at the first start; another: {command} key create --account dev --name N --data {data_dir}"
+        seeded.api_key
+        or f"shown at the first start; another: {command} key create --account dev --name N --data {data_dir}"
     )
-    shown_key = api_key or "$API_KEY"
+    shown_key = seeded.api_key or "$API_KEY"
+    dashboard = (
+        f"{document['http']}/login"
+        if seeded.setup_url is None
+        else f"{seeded.setup_url}\n            (set up with this link, once)"
+    )
     message = (
         f'{{"personalizations":[{{"to":[{{"email":"reader@example.com"}}]}}],"from":{{"email":"ann@{DOMAIN}"}},'
         '"subject":"Hello","content":[{"type":"text/plain","value":"Hello!"}]}'
@@ -180,6 +211,7 @@ Sekisho is ready. Capture mode: nothing leaves this machine.
   Log in    user name apikey, password the API key
   API key   {key_line}
   From      anything@{DOMAIN}
+  Dashboard {dashboard}
   Web API   {document["http"]}; what it takes: {document["http"]}/v3/reference
   CA file   {document["ca_file"]}
   Data      {data_dir}

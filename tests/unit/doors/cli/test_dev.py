@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 from pathlib import Path
 
 import pytest
 
-from sekisho import sealing
+from sekisho import sealing, signup
+from sekisho.audit import By
 from sekisho.db import Database, History, upgrade
 from sekisho.doors.cli import dev
-from sekisho.doors.cli.common import DEV_CONFIG, load_config
+from sekisho.doors.cli.common import DEV_CONFIG, load_config, now_ms
+from sekisho.doors.cli.dev import Seeded
 from sekisho.service.config import Config, ConfigError, DeliveryMode, Endpoint, parse
 from sekisho.service.datadir import DataDir
 from sekisho.service.launch import Announcement
+from sekisho.users import User
 
 
 def configured(data: Path, smtp_port: int, smtps_port: int, http_port: int) -> Config:
@@ -82,10 +86,10 @@ def found(tmp_path: Path) -> Announcement:
 
 
 def test_the_first_run_makes_account_domain_and_key_and_no_other_does(found: Announcement) -> None:
-    key = dev._first_run(found)
+    key = dev._first_run(found).api_key
     assert key is not None
     assert key.startswith("SG.")
-    assert dev._first_run(found) is None
+    assert dev._first_run(found).api_key is None
     database = Database(found.directory.control)
     with database.connect() as tx:
         counts = [
@@ -98,8 +102,37 @@ def test_the_first_run_makes_account_domain_and_key_and_no_other_does(found: Ann
     database.close()
 
 
+def test_each_run_gives_a_new_set_up_link_until_the_owner_has_set_up(found: Announcement) -> None:
+    first, second = dev._first_run(found).setup_url, dev._first_run(found).setup_url
+    assert first is not None
+    assert second is not None
+    assert second.startswith("http://localhost:8080/setup/")
+    by = By("visitor", now_ms())
+    database = Database(found.directory.control)
+    with contextlib.closing(database):
+        for url, is_good in ((first, False), (second, True)):
+            with contextlib.suppress(_Undo), database.begin() as tx:
+                owner = signup.set_up(tx, url.rpartition("/")[2], password="x", language="en", by=by)
+                assert isinstance(owner, User) == is_good
+                if not is_good:
+                    raise _Undo
+    assert dev._first_run(found).setup_url is None
+
+
+class _Undo(Exception):
+    """Ends a transaction."""
+
+
+def test_the_port_that_was_bound_stands_in_what_commands_find(tmp_path: Path) -> None:
+    text = dev._configuration(0, 0, 0, public_url="http://localhost:4711")
+    dev._keep_configuration(announced(tmp_path), text)
+    config = load_config(None, tmp_path)
+    assert config.server.public_url == "http://localhost:4711"
+    assert config.server.notices_from == "sekisho@example.test"
+
+
 def test_the_ready_document_has_the_contract_s_shape(tmp_path: Path) -> None:
-    assert json.loads(json.dumps(dev._document(announced(tmp_path), "SG.x.y"))) == {
+    assert json.loads(json.dumps(dev._document(announced(tmp_path), Seeded("SG.x.y", "http://s")))) == {
         "ready": True,
         "smtp": [
             {"address": "127.0.0.1:2525", "tls": "starttls"},
@@ -108,15 +141,16 @@ def test_the_ready_document_has_the_contract_s_shape(tmp_path: Path) -> None:
         "http": "http://localhost:8080",
         "data_dir": str(tmp_path),
         "api_key": "SG.x.y",
-        "setup_url": None,
+        "setup_url": "http://s",
         "ca_file": str(tmp_path / "tls.crt"),
     }
 
 
-@pytest.mark.parametrize("key", ["SG.x.y", None])
-def test_people_are_told_what_to_type(tmp_path: Path, key: str | None) -> None:
-    found = announced(tmp_path)
-    text = dev._welcome(found, dev._document(found, key), key)
+@pytest.mark.parametrize(("key", "url"), [("SG.x.y", "http://localhost:8080/setup/x"), (None, None)])
+def test_people_are_told_what_to_type(tmp_path: Path, key: str | None, url: str | None) -> None:
+    found, seeded = announced(tmp_path), Seeded(key, url)
+    text = dev._welcome(found, dev._document(found, seeded), seeded)
+    assert (url or "http://localhost:8080/login") in text
     assert f"--tls-ca-path {tmp_path}/tls.crt" in text
     assert f'--auth-password "{key or "$API_KEY"}" ' in text
     assert "None" not in text
