@@ -15,7 +15,7 @@ from sekisho.identity import IPNetwork, KeyPolicy, Rate
 from sekisho.ports.dns import ascii_name
 from sekisho.wire.mail.address import parse_path
 
-_NUMBER_MAX: Final = 1_000_000_000
+NUMBER_MAX: Final = 1_000_000_000
 _LIST_MAX: Final = 1000
 """Entries of each list: the vendor's bound for address lists."""
 
@@ -39,6 +39,8 @@ class PolicyFlaw:
     """Of KeyPolicy, as the API spells it: ``ips``, …, ``expires_at``."""
     text: str
     """What is wrong with it and what it wants, to stand behind its name."""
+    given: str = ""
+    """The part of it that is wrong, as it was written."""
 
 
 def read_policy(
@@ -92,7 +94,7 @@ def _network(text: str) -> IPNetwork:
         network = ip_network(text, strict=False)
     except ValueError:
         message = f"{text!r} is neither an address nor a network such as 192.0.2.0/24 or 2001:db8::/32"
-        raise _Unreadable(PolicyFlaw("ips", message)) from None
+        raise _Unreadable(PolicyFlaw("ips", message, text)) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         low = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
@@ -102,29 +104,30 @@ def _network(text: str) -> IPNetwork:
 def _domain(text: str) -> str:
     name = ascii_name(text)
     if name is None:
-        raise _Unreadable(PolicyFlaw("from_domains", f"{text!r} is not a domain name such as example.com"))
+        message = f"{text!r} is not a domain name such as example.com"
+        raise _Unreadable(PolicyFlaw("from_domains", message, text))
     return name
 
 
 def _address(text: str) -> str:
     mailbox = parse_path(text)
     if mailbox is None or mailbox.domain.startswith("["):
-        raise _Unreadable(PolicyFlaw("from_addresses", f"{text!r} is not an e-mail address such as news@example.com"))
+        message = f"{text!r} is not an e-mail address such as news@example.com"
+        raise _Unreadable(PolicyFlaw("from_addresses", message, text))
     return str(mailbox)
 
 
 def _rate(text: str) -> Rate:
     found = _RATE.fullmatch(text)
     if found is None:
-        raise _Unreadable(
-            PolicyFlaw("rate", f"{text!r} is not one: 10/s and 600/m are (recipients per second or minute)")
-        )
+        message = f"{text!r} is not one: 10/s and 600/m are (recipients per second or minute)"
+        raise _Unreadable(PolicyFlaw("rate", message, text))
     return Rate(_count(int(found[1]), "rate"), _UNIT_S[found[2]])
 
 
 def _count(number: int, field: str) -> int:
-    if not 1 <= number <= _NUMBER_MAX:
-        raise _Unreadable(PolicyFlaw(field, f"wants a number from 1 to {_NUMBER_MAX}"))
+    if not 1 <= number <= NUMBER_MAX:
+        raise _Unreadable(PolicyFlaw(field, f"wants a number from 1 to {NUMBER_MAX}", str(number)))
     return number
 
 
@@ -135,10 +138,10 @@ def _moment(text: str, now_ms: int) -> int:
         moment_ms = _date_time_ms(text)
     if moment_ms > _LAST_MS:
         message = f"{text!r} is after the year 9999; leave it out for a key that does not expire"
-        raise _Unreadable(PolicyFlaw("expires_at", message))
+        raise _Unreadable(PolicyFlaw("expires_at", message, text))
     if moment_ms <= now_ms:
         message = f"{text!r} is not in the future"
-        raise _Unreadable(PolicyFlaw("expires_at", message))
+        raise _Unreadable(PolicyFlaw("expires_at", message, text))
     return moment_ms
 
 
@@ -149,7 +152,7 @@ def _date_time_ms(text: str) -> int:
         return round(datetime.fromisoformat(text.upper()).timestamp() * 1000)
     except (ValueError, OverflowError):
         message = f"{text!r} is neither a time such as 2027-01-31T12:00:00Z nor a duration such as 30d"
-        raise _Unreadable(PolicyFlaw("expires_at", message)) from None
+        raise _Unreadable(PolicyFlaw("expires_at", message, text)) from None
 
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -100,6 +100,13 @@ def keys_of(tx: Connection, owner: Owner, *, limit: int) -> tuple[ApiKey, ...]:
     return tuple(key_from_row(row) for row in tx.execute(query))
 
 
+def holding_mail_of(tx: Connection, owner: Owner, *, limit: int) -> tuple[ApiKey, ...]:
+    """List an account's or subuser's own compromised keys whose mail was not let go, the latest first."""
+    query = select(api_key).where(_owned_by(owner), api_key.c.compromised, api_key.c.let_go_ms.is_(None))
+    query = query.order_by(api_key.c.revoked_ms.desc(), api_key.c.id).limit(limit)
+    return tuple(key_from_row(row) for row in tx.execute(query))
+
+
 def find_own_key(tx: Connection, owner: Owner, key_id: str) -> ApiKey | None:
     """Find a key of exactly this account or subuser; somebody else's is not there."""
     row = tx.execute(select(api_key).where(api_key.c.id == key_id, _owned_by(owner))).one_or_none()

@@ -7,6 +7,7 @@ from sekisho.ipaccess.actions import (
     erase,
     remove,
     replace_provisionally,
+    roll_back,
     roll_back_due,
 )
 from sekisho.ipaccess.networks import AllowList, admits
@@ -27,6 +28,7 @@ __all__ = [
     "recent_attempts",
     "remove",
     "replace_provisionally",
+    "roll_back",
     "roll_back_due",
     "rules_of",
 ]

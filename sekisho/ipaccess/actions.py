@@ -141,16 +141,22 @@ def confirm(tx: Connection, owner_id: AccountId, *, address: IPAddress, by: By) 
     return None
 
 
+def roll_back(tx: Connection, owner_id: AccountId, *, by: By) -> Declined | None:
+    """Bring back the list that was in force before the one on trial, at once; None: it is in force."""
+    mine = select(access_pending.c.previous).where(access_pending.c.owner_id == owner_id)
+    previous = tx.execute(mine).scalar()
+    if previous is None:
+        return Declined(Obstacle.ACCESS_NOT_PENDING, "there is no change to undo: it stands, or it was undone")
+    _roll_back(tx, owner_id, previous, by)
+    return None
+
+
 def roll_back_due(tx: Connection, now_ms: int) -> int:
     """Bring back the lists whose trial is over without a word; how many there were."""
     due = select(access_pending).where(access_pending.c.until_ms <= now_ms).order_by(access_pending.c.until_ms)
     rows = tx.execute(due.limit(_ROLLED_BACK_MAX)).all()
     for row in rows:
-        _restore(tx, row.owner_id, _decode(row.previous))
-        tx.execute(delete(access_pending).where(access_pending.c.owner_id == row.owner_id))
-        by = By("system:ip-access", now_ms)
-        audit.record(tx, by=by, action="access.roll_back", account_id=row.owner_id, subject=str(row.owner_id))
-        changes.record(tx, ChangeKind.ACCESS_CHANGED, row.owner_id, str(row.owner_id), at_ms=now_ms)
+        _roll_back(tx, row.owner_id, row.previous, By("system:ip-access", now_ms))
     return len(rows)
 
 
@@ -167,6 +173,13 @@ def erase(tx: Connection, owner_id: AccountId) -> None:
 
 
 # The steps.
+
+
+def _roll_back(tx: Connection, owner_id: AccountId, previous: str, by: By) -> None:
+    _restore(tx, owner_id, _decode(previous))
+    tx.execute(delete(access_pending).where(access_pending.c.owner_id == owner_id))
+    audit.record(tx, by=by, action="access.roll_back", account_id=owner_id, subject=str(owner_id))
+    changes.record(tx, ChangeKind.ACCESS_CHANGED, owner_id, str(owner_id), at_ms=by.at_ms)
 
 
 def _read(entries: Sequence[str]) -> list[IPNetwork] | Declined:

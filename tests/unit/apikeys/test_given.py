@@ -5,9 +5,9 @@ import sqlalchemy as sa
 
 from sekisho.accounts import Account
 from sekisho.apikeys import given, scopes
-from sekisho.apikeys.actions import Change, Issued, Wish
+from sekisho.apikeys.actions import Change, Issued, Wish, release, revoke
 from sekisho.apikeys.model import ApiKey
-from sekisho.apikeys.tables import Owner, find_key, find_key_within
+from sekisho.apikeys.tables import Owner, find_key, find_key_within, holding_mail_of
 from sekisho.db import Database
 from sekisho.identity import Identity, KeyPolicy
 from sekisho.ids import AccountId, KeyId
@@ -91,3 +91,16 @@ def test_an_account_finds_its_subusers_keys_and_nobody_elses(control: Database, 
         assert find_key_within(tx, Owner(acme.id, kiosk.id), key.id) is None
         assert find_key_within(tx, Owner(other.id, None), key.id) is None
         assert find_key_within(tx, Owner(AccountId(acme.id), None), "nothing") is None
+
+
+def test_compromised_keys_are_listed_until_their_mail_is_let_go(control: Database, acme: Account) -> None:
+    with control.begin() as tx:
+        owner = Owner(acme.id, None)
+        ended, leaked, theirs = a_key(tx, acme).key, a_key(tx, acme).key, a_key(tx, a_subuser(tx, acme)).key
+        revoke(tx, ended.id, compromised=False, by=BY)
+        for key in (leaked, theirs):
+            revoke(tx, key.id, compromised=True, by=BY)
+        (found,) = holding_mail_of(tx, owner, limit=9)
+        assert found.id == leaked.id
+        release(tx, found, by=BY)
+        assert holding_mail_of(tx, owner, limit=9) == ()

@@ -15,7 +15,7 @@ from sekisho.accounts import Account
 from sekisho.audit import By
 from sekisho.changes import ChangeKind
 from sekisho.db import Database
-from sekisho.ipaccess import Rule
+from sekisho.ipaccess import Rule, roll_back
 from sekisho.ipaccess.actions import RULES_MAX, TRIAL_MS, is_due
 from sekisho.ipaccess.tables import access_activity, access_pending, access_rule
 from sekisho.policy.closing import delete_subuser
@@ -204,6 +204,22 @@ def test_a_list_on_trial_is_in_force_and_rolls_back_unless_confirmed(scene: Scen
     assert audited(scene.database)[-1] == ("access.roll_back", str(scene.acme.id))
     assert len(news(scene)) == told + 1
     assert scene.pass_by(TRIAL_MS) == 0
+
+
+def test_whoever_regrets_it_has_the_list_back_at_once(scene: Scene) -> None:
+    before = scene.add("192.0.2.7", "192.0.2.8")
+    scene.try_out("198.51.100.1")
+    told = len(news(scene))
+    with scene.database.begin() as tx:
+        assert roll_back(tx, scene.acme.id, by=BY) is None
+    assert scene.rules() == list(before)
+    assert scene.until_ms is None
+    assert audited(scene.database)[-1] == ("access.roll_back", str(scene.acme.id))
+    assert len(news(scene)) == told + 1
+    with scene.database.begin() as tx:
+        again = roll_back(tx, scene.acme.id, by=BY)
+    assert again is not None
+    assert again.obstacle is Obstacle.ACCESS_NOT_PENDING
 
 
 def test_a_list_that_was_open_is_open_again(scene: Scene) -> None:
