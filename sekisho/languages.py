@@ -24,6 +24,11 @@ class Language(enum.StrEnum):
     JAPANESE = "ja"
 
 
+def N_(text: str) -> str:  # noqa: N802  # gettext's name for it, by which texts are found
+    """Mark a text of a table, which is translated where it is shown."""
+    return text
+
+
 @cache
 def catalogue(language: Language) -> gettext.NullTranslations:
     """Read the texts of a language, once for a process."""
