@@ -51,6 +51,8 @@ SIDEWAYS = {
     ("leaks", "apikeys"),
     ("leaks", "notices"),
     ("users", "accounts"),
+    ("sessions", "accounts"),
+    ("sessions", "users"),
     ("factors", "accounts"),
     ("factors", "users"),
     ("factors", "letters"),  # whose factors change is told so in the same transaction

@@ -95,6 +95,13 @@ class Activity:
         with self._lock:
             self._note(kind, Seen(now_ms, now_ms, 1, identity.key_id))
 
+    def came(self, owner_id: AccountId, address: IPAddress, allowed: bool) -> None:
+        """Take note of a person who is logged in."""
+        kind = Kind(owner_id, str(undisguised(address)), self.method, allowed)
+        now_ms = self.now_ms()
+        with self._lock:
+            self._note(kind, Seen(now_ms, now_ms, 1, None))
+
     def flush(self, *, everything: bool = False) -> int:
         """Write what is due, or all there is; how many rows. Raises DatabaseUnavailable, and keeps what it had."""
         total = 0

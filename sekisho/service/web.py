@@ -1,4 +1,4 @@
-"""The web worker: the API and health over HTTP, and the background work that has no place in a relay worker."""
+"""The web worker: the API, the dashboard and health over HTTP, and background work that fits no relay worker."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sekisho.service.api import Api
 from sekisho.service.auditing import head_keeper
 from sekisho.service.certificates import Certificate
 from sekisho.service.config import Config
+from sekisho.service.dashboard import Dashboard
 from sekisho.service.erasing import eraser
 from sekisho.service.http import HttpServer
 from sekisho.service.ipaccess import roll_backs
@@ -29,6 +30,8 @@ API_PATH: Final = "/v3"
 
 LEAKED_KEY_PATH: Final = "/leaked-key"
 """Of the API too, but not the vendor's."""
+
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 
 class Background(Protocol):
@@ -57,22 +60,32 @@ def run_web(context: WorkerContext) -> int:
 
     async def main(context: WorkerContext, channel: Channel) -> int:
         api = Api(context, control, events)
+        dashboard = Dashboard(context, control, events)
         await api.start()
+        dashboard.start()
+
+        def reload(config: Config) -> None:
+            api.reload(config)
+            dashboard.reload(config)
+
         try:
-            return await serve_web(context, channel, doors(api.app, health), background, api.reload)
+            app = doors(api.app, dashboard.app, health)
+            return await serve_web(context, channel, app, background, reload)
         finally:
+            await asyncio.to_thread(dashboard.stop)
             await api.stop()
 
     return run(context, main)
 
 
-def doors(api: Application, others: Application) -> Application:
+def doors(api: Application, pages: Application, health: Application) -> Application:
     """Send each request to the application that its path belongs to."""
 
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
         is_api = path in {API_PATH, LEAKED_KEY_PATH} or path.startswith(f"{API_PATH}/")
-        await (api if is_api else others)(scope, receive, send)
+        app = api if is_api else health if path in HEALTH_PATHS else pages
+        await app(scope, receive, send)
 
     return choose
 

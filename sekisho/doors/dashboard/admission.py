@@ -86,7 +86,7 @@ class Admission:
             if not may_open(visitor, place):
                 raise PageProblem(403)
             if place.step_up and not visitor.session.is_stepped_up(now_ms):
-                return self._to_step_up(request, visitor, form)
+                return await self._to_step_up(request, visitor, form)
         return None
 
     def _address(self, request: WebRequest) -> IPAddress:
@@ -137,10 +137,10 @@ class Admission:
             raise PageProblem(403, OUT_OF_DATE)
         return form
 
-    def _to_step_up(self, request: WebRequest, visitor: Visitor, form: Form) -> Response[Any]:
+    async def _to_step_up(self, request: WebRequest, visitor: Visitor, form: Form) -> Response[Any]:
         if request.method == "GET":
             return go(_with_next("/step-up", here(request)))
-        return ask(request, visitor, form)
+        return await ask(request, visitor, form)
 
 
 def _visitor(request: WebRequest, known: _Known | None, address: IPAddress, now_ms: int) -> Visitor:

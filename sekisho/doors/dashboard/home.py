@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from sekisho import users
 from sekisho.accounts import Account
-from sekisho.apikeys.tables import keys_of
+from sekisho.apikeys.tables import Owner, keys_of
 from sekisho.domains import Relay
 from sekisho.domains.reading import assigned_to, list_claims
 from sekisho.doors.dashboard.deps import TheParts, WebRequest
@@ -42,7 +42,7 @@ async def home(
     tenant = visitor.for_whom
 
     def look(tx: Connection) -> tuple[bool, bool, bool]:
-        has_key = bool(keys_of(tx, tenant, limit=1))
+        has_key = bool(keys_of(tx, Owner(tenant.account_id, tenant.subuser_id), limit=1))
         return _has_domain(tx, tenant, parts.relay), has_key, _has_teammate(tx, tenant)
 
     domain, key, teammate = await store.read(look)

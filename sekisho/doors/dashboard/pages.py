@@ -61,7 +61,7 @@ def page(request: WebRequest, template: str, *, status: int = 200, **context: An
         "errors": {},
     }
     text = _environment(language).get_template(template).render(shown | context)
-    response = Response(text, status_code=status, media_type="text/html; charset=utf-8")
+    response = Response(text, status_code=status, media_type="text/html")
     if fresh:
         cookies.set_cookie(request, response, cookies.VISITOR, fresh, max_age_s=None)
     if flash is not None:
@@ -134,6 +134,15 @@ def _environment(language: Language) -> jinja2.Environment:
     made.filters["when"] = when
     made.filters["translated"] = languages.catalogue(language).gettext
     return made
+
+
+def prepare() -> None:
+    """Read now what would otherwise be read for the first page: whoever this process becomes may not be able to."""
+    static_files()
+    for language in Language:
+        made = _environment(language)
+        for name in made.list_templates():
+            made.get_template(name)
 
 
 def _may_open(visitor: Visitor | None, path: str, method: str = "GET") -> bool:

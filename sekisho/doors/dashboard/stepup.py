@@ -51,14 +51,16 @@ async def show(request: WebRequest, visitor: Visiting, parts: TheParts, store: S
         method = prove(tx, parts, visitor, form)
         return method if isinstance(method, NotShown) else step_up(tx, visitor, method)
 
-    shown = await store.write(show_it)
+    shown: Begun | NotShown = await store.write(show_it)
     if isinstance(shown, NotShown):
         parts.on_failed(visitor.address, visitor.person.tenant_id, visitor.person.id)
         return await _ask(request, visitor, parts, target=target, sealed=sealed, fault=shown)
     path = None if sealed is None else kept.path_of(sealed, visitor.its_session, parts.sealer)
     if path is not None:
         # The browser sends this very form on to where the kept one was meant to go, which takes that up instead.
-        response = Response[Any]("", status_code=307, media_type="text/plain", headers={"Location": own_path(path)})
+        response: Response[Any] = Response(
+            "", status_code=307, media_type="text/plain", headers={"Location": own_path(path)}
+        )
     else:
         response = go(target, flash="stepped-up" if target == "/" else None, request=request)
     cookies.set_session(request, response, shown)
