@@ -21,7 +21,7 @@ from sekisho.ipaccess.activity import Activity, Method
 from sekisho.ports.clock import Clock, SystemClock
 from sekisho.service.api import purge
 from sekisho.service.auditing import refusal_writer
-from sekisho.service.config import Config
+from sekisho.service.config import Config, ListenerTls
 from sekisho.service.ipaccess import activity_writer
 from sekisho.service.periodic import Periodic
 from sekisho.service.worker import WorkerContext
@@ -30,6 +30,9 @@ from sekisho.users.login import Login
 
 _STORE_THREADS: Final = 4
 """Of its own: people must not wait for programs, nor programs for people."""
+
+_SUBMISSION_PORT: Final = 587
+"""RFC 6409's."""
 
 _EVENT_THREADS: Final = 2
 
@@ -73,10 +76,12 @@ class Dashboard:
                     hasher=self._hasher,
                     login=Login(store, self._hasher, tries, self._failed),
                     pace=tries,
+                    audit_heads=context.directory.audit_heads,
                     public_url=config.server.public_url,
                     trusted_proxies=lambda: self._config.http.trusted_proxies,
                     on_attempt=self._attempted,
                     on_failed=self._failed,
+                    smtp_port=_smtp_port(config),
                 )
             ),
         )
@@ -113,3 +118,9 @@ def sweeper(control: Database, clock: Clock) -> Periodic:
             pace.prune(tx, clock.now_ms())
 
     return Periodic("sessions", sweep, every_s=_SWEEP_S)
+
+
+def _smtp_port(config: Config) -> int:
+    """Name the port that people are told to hand in mail at: 587 unless there is none."""
+    ports = [one.address.port for one in config.smtp.listeners if one.tls is ListenerTls.STARTTLS and one.address.port]
+    return ports[0] if ports and _SUBMISSION_PORT not in ports else _SUBMISSION_PORT

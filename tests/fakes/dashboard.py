@@ -77,6 +77,7 @@ class Dashboard:
             hasher=hasher,
             login=Login(store, hasher, pace, self._failed),
             pace=pace,
+            audit_heads=spool.with_name("audit-heads.jsonl"),
             public_url=public_url,
             trusted_proxies=lambda: self.trusted_proxies,
             on_attempt=lambda home, address, allowed: self.attempts.append((home.id, address, allowed)),

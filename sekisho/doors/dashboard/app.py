@@ -15,7 +15,21 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from sekisho.db import DatabaseUnavailable
-from sekisho.doors.dashboard import acting, cookies, home, login, sessions, static, stepup
+from sekisho.doors.dashboard import (
+    acting,
+    auditlog,
+    cookies,
+    home,
+    ipaccess,
+    keys,
+    keystopping,
+    login,
+    notices,
+    sessions,
+    static,
+    stepup,
+    subusers,
+)
 from sekisho.doors.dashboard.admission import Admission
 from sekisho.doors.dashboard.deps import Parts, WebRequest
 from sekisho.doors.dashboard.forms import FORM_MAX_BYTES
@@ -32,11 +46,17 @@ _log = structlog.get_logger()
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *acting.HANDLERS,
+    *auditlog.HANDLERS,
     *home.HANDLERS,
+    *ipaccess.HANDLERS,
+    *keys.HANDLERS,
+    *keystopping.HANDLERS,
     *login.HANDLERS,
+    *notices.HANDLERS,
     *sessions.HANDLERS,
     *static.HANDLERS,
     *stepup.HANDLERS,
+    *subusers.HANDLERS,
 )
 
 RETRY_AFTER_S: Final = 5

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ class Parts:
     hasher: Hasher
     login: Login
     pace: Pace
+    audit_heads: Path
+    """The file of signed heads of the audit log."""
     public_url: str
     """Where people reach this server: ``https://relay.example.net``, without a slash behind."""
     trusted_proxies: Callable[[], Sequence[IPNetwork]]
@@ -52,6 +55,10 @@ class Parts:
     """Hears of each second factor that was wrong."""
     form_targets: tuple[str, ...] = ()
     """Origins that forms may lead to, beside our own: the OpenID Provider's."""
+    smtp_port: int = 587
+    """Where programs hand in mail with STARTTLS, for lines to try."""
+    verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """One audit log is verified at a time: that may keep a thread, which others wait for, for seconds."""
 
     @property
     def is_secure(self) -> bool:

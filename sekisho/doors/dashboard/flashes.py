@@ -8,9 +8,25 @@ from sekisho.languages import N_
 
 FLASHES: Final[dict[str, str]] = {
     "acting-ended": N_("You act for your own account again."),
+    "ip-access-added": N_("The list lets them in from now on."),
+    "ip-access-confirmed": N_("The list is confirmed, and stays."),
+    "ip-access-removed": N_("They were taken off the list."),
+    "ip-access-undone": N_("The list before it is in force again."),
+    "key-changed": N_("The key was changed."),
+    "key-compromised": N_("The key is revoked, and its mail is held. Make a new key for whoever used it."),
+    "key-held": N_("The key is held, and its mail with it."),
+    "key-mail-released": N_("Its mail may go out again."),
+    "key-released": N_("The key works again, and its mail may go out."),
+    "key-revoked": N_("The key was revoked."),
     "session-ended": N_("The session was ended."),
     "sessions-ended": N_("All your other sessions were ended."),
     "signed-out": N_("You are logged out."),
     "stepped-up": N_("Thank you. You can go on."),
+    "subuser-access": N_("Who may log in was changed."),
+    "subuser-credits": N_("The credits were changed."),
+    "subuser-deleted": N_("The subuser was deleted."),
+    "subuser-disabled": N_("The subuser was disabled."),
+    "subuser-enabled": N_("The subuser was enabled."),
+    "subuser-made": N_("The subuser was made."),
 }
 """Every module's author adds his own lines."""
