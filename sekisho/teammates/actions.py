@@ -260,12 +260,10 @@ def deny(tx: Connection, tenant: Account, asked: Asked, *, by: By) -> None:
 
 
 def erase(tx: Connection, subuser: Account, *, at_ms: int) -> None:
-    """Forget the teammates' side of a subuser that goes; its people are ``policy.people.remove``'s."""
+    """Forget who is invited to a subuser that goes, and who of its parent's may act for it."""
     for one in pending_of(tx, subuser.id):
         _forget(tx, one, at_ms)
     tx.execute(delete(subuser_access).where(subuser_access.c.subuser_id == subuser.id))
-    people = select(users.user.c.id).where(users.user.c.account_id == subuser.id)
-    tx.execute(delete(scope_request).where(scope_request.c.user_id.in_(people)))
 
 
 # Judging.

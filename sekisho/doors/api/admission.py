@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from sqlalchemy import Connection as Transaction
 
-from sekisho.accounts import find_subuser
+from sekisho import teammates
+from sekisho.accounts import Account, find_subuser
 from sekisho.apikeys.verifier import Verifier
 from sekisho.doors.api import problems
 from sekisho.doors.api.caller import Caller
@@ -139,8 +141,13 @@ class Admission:
             return identity.subuser_id
         if route.behalf is Behalf.REFUSED or identity.subuser_id is not None or len(name) > _ON_BEHALF_MAX:
             raise plain(403)
-        found = await self._store.read(lambda tx: find_subuser(tx, name))
-        # One answer for a subuser that never was and for somebody else's.
+
+        def find(tx: Transaction) -> Account | None:
+            # A teammate's reach is listed, and his keys reach no further.
+            return find_subuser(tx, name) if teammates.key_acts_for_subusers(tx, identity.key_id) else None
+
+        found = await self._store.read(find)
+        # One answer for a subuser that never was, for somebody else's, and for one out of reach.
         if found is None or found.parent_id != identity.account_id:
             raise plain(403)
         return found.id

@@ -44,9 +44,11 @@ from sekisho.doors.api.v3 import (
     mail_send,
     notices,
     reference,
+    scope_requests,
     scopes,
     subuser_stats,
     subusers,
+    teammates,
     user,
 )
 from sekisho.doors.api.v3.mail_body import check_type
@@ -70,9 +72,11 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *mail_send.HANDLERS,
     *notices.HANDLERS,
     *reference.HANDLERS,
+    *scope_requests.HANDLERS,
     *scopes.HANDLERS,
     *subuser_stats.HANDLERS,
     *subusers.HANDLERS,
+    *teammates.HANDLERS,
     *user.HANDLERS,
 )
 

@@ -11,9 +11,10 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from sqlalchemy import Connection
 
+from sekisho import teammates
 from sekisho.apikeys.tables import still_stands
 from sekisho.audit import By
-from sekisho.doors.api.problems import UNAUTHORIZED, problem
+from sekisho.doors.api.problems import UNAUTHORIZED, plain, problem
 from sekisho.identity import Identity, IPAddress
 from sekisho.ids import AccountId
 
@@ -54,6 +55,9 @@ def must_stand(tx: Connection, caller: Caller) -> None:
     """
     if not still_stands(tx, caller.identity, caller.now_ms):
         raise problem(401, UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+    acts_for_another = caller.subuser_id != caller.identity.subuser_id
+    if acts_for_another and not teammates.key_acts_for_subusers(tx, caller.identity.key_id):
+        raise plain(403)
 
 
 def caller_of(request: Request[Any, Any, State]) -> Caller:

@@ -15,7 +15,15 @@ from sekisho.doors.api.routes import ROUTES
 
 Place = tuple[str, str]
 
-UNKNOWN: Final = {"api_key_id": "A" * 22, "rule_id": "999999999", "subuser_name": "nobody"}
+UNKNOWN: Final = {
+    "api_key_id": "A" * 22,
+    "request_id": "999999999",
+    "rule_id": "999999999",
+    "subuser_name": "nobody",
+    "teammate_name": "nobody",
+    "token": "00000000-0000-4000-8000-000000000000",
+    "username": "nobody",
+}
 """Of each kind of id one that nothing has."""
 
 MAIL: Final = {
@@ -31,6 +39,7 @@ BODIES: Final[dict[Place, Any]] = {
     ("PATCH", "/v3/subusers/{subuser_name}"): {"disabled": True},
     ("PATCH", "/v3/subusers/{subuser_name}/credits/remaining"): {"allocation_update": 1},
     ("PATCH", "/v3/subusers/{subuser_name}/website_access"): {"disabled": True},
+    ("PATCH", "/v3/teammates/{username}"): {"scopes": ["stats.read"], "is_admin": False},
     ("POST", "/leaked-key"): f"SG.{'A' * 22}.{'A' * 43}",
     ("POST", "/v3/access_settings/whitelist"): {"ips": [{"ip": "192.0.2.0/24"}]},
     ("POST", "/v3/api_keys"): {"name": "made", "scopes": ["stats.read"]},
@@ -41,6 +50,7 @@ BODIES: Final[dict[Place, Any]] = {
         "password": "correct horse battery staple",
         "ips": ["192.0.2.1"],
     },
+    ("POST", "/v3/teammates"): {"email": "invited@example.com", "scopes": ["stats.read"], "is_admin": False},
     ("PUT", "/v3/api_keys/{api_key_id}"): {"name": "replaced", "scopes": ["stats.read"]},
     ("PUT", "/v3/subusers/{subuser_name}/credits"): {"type": "unlimited"},
 }

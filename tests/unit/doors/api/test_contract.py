@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +12,15 @@ import pytest
 import sqlalchemy as sa
 from jsonschema import Draft202012Validator
 
-from sekisho.accounts import Account
+from sekisho.accounts import Account, account_by_id, list_subusers
 from sekisho.apikeys.actions import Issued
 from sekisho.domains.tables import domain
 from sekisho.doors.api.routes import ROUTES
+from sekisho.teammates import Grant, Permission
 from tests.fakes.api import ApiDoor
 from tests.fakes.control import a_domain, a_key, an_account
 from tests.fakes.databases import Engine
+from tests.fakes.people import a_restricted_teammate, an_admin, an_owner
 from tests.unit.doors.api.examples import DOCUMENT, UNKNOWN, arguments, fill
 
 pytestmark = pytest.mark.parametrize("engine", [Engine.SQLITE])
@@ -33,6 +35,10 @@ FLAWS: Final[dict[tuple[str, str], str]] = {
     ("*", "nullable"): "a word of OpenAPI 3.0 in documents of 3.1, where it means nothing; it is meant",
     ("*", "errors.help"): "said to be an object; the vendor's answers, and its texts about them, have a link or null",
     ("GET /v3/api_keys/{api_key_id}", "result"): "wrapped in result[]; the service and all clients have it flat",
+    (
+        "GET /v3/teammates/{teammate_name}/subuser_access",
+        "_metadata.next_params.after_subuser_id",
+    ): "an integer; null at the end, as its own description says",
     ("GET /v3/user/credits", "remain"): "an integer; null where nothing limits it, as in a subuser's credits",
     ("GET /v3/user/credits", "total"): "the same",
     ("GET /v3/user/credits", "used"): "the same",
@@ -184,6 +190,30 @@ async def test_answers_are_what_the_vendors_documents_say(door: ApiDoor, key: Is
     assert clerk.faults == {flaw for flaw in FLAWS if flaw[0] != "*"}
 
 
+async def people(clerk: Clerk, done: Callable[..., Awaitable[Any]]) -> None:
+    """Use the routes of teammates."""
+    invited = await done(("POST", "/v3/teammates"))
+    clerk.ids["token"] = invited["token"]
+    await done(("GET", "/v3/teammates/pending"))
+    await done(("POST", "/v3/teammates/pending/{token}/resend"))
+    await done(("DELETE", "/v3/teammates/pending/{token}"))
+    with clerk.door.control.begin() as tx:
+        tenant = account_by_id(tx, clerk.key.key.account_id)
+        assert tenant is not None
+        an_owner(tx, tenant)
+        admin = an_admin(tx, tenant)
+        (made,) = list_subusers(tx, tenant.id)
+        rita = a_restricted_teammate(tx, tenant, {made: Grant(Permission.RESTRICTED, frozenset({"stats.read"}))})
+    access = ("GET", "/v3/teammates/{teammate_name}/subuser_access")
+    for person in (admin, rita):
+        clerk.ids |= {"teammate_name": person.username, "username": person.username}
+        assert (await done(access))["subuser_access"]
+        await done(("GET", "/v3/teammates/{username}"))
+    await done(("GET", "/v3/teammates"))
+    await done(("PATCH", "/v3/teammates/{username}"))
+    await done(("DELETE", "/v3/teammates/{username}"))
+
+
 async def go_through(clerk: Clerk) -> None:
     """Use every route that the vendor has too, with things that are there."""
 
@@ -229,6 +259,7 @@ async def go_through(clerk: Clerk) -> None:
     await done(("GET", "/v3/subusers/stats/sums"))
     await done(("PATCH", subuser))
     await done(("PATCH", f"{subuser}/website_access"))
+    await people(clerk, done)
     await done(("DELETE", subuser))
     await done(("GET", "/v3/user/account"))
     await done(("GET", "/v3/user/credits"))

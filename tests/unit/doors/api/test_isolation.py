@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import sqlalchemy as sa
 
-from sekisho import ipaccess, notices
+from sekisho import ipaccess, notices, teammates
 from sekisho.accounts import Account
 from sekisho.apikeys.actions import Issued
 from sekisho.db import Database
@@ -23,6 +23,7 @@ from sekisho.refusal import Declined
 from tests.fakes.api import CLIENT, ApiDoor
 from tests.fakes.control import BY, NOW_MS, a_domain, a_key, a_subuser, an_account
 from tests.fakes.databases import Engine
+from tests.fakes.people import a_teammate, an_invitation
 from tests.unit.doors.api.examples import MAIL, UNKNOWN, arguments, everything, fill, parts_of
 
 pytestmark = pytest.mark.parametrize("engine", [Engine.SQLITE])
@@ -47,7 +48,8 @@ class Tenant:
     @property
     def marks(self) -> tuple[str, ...]:
         """Texts that tell of it, wherever they appear."""
-        return (*self.ids.values(), f"{self.name}.example")
+        # Numbers of requests are too short to be recognized by.
+        return (*(text for kind, text in self.ids.items() if kind != "request_id"), f"{self.name}.example")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,19 @@ def furnish(tx: sa.Connection, account: Account, network: str) -> Tenant:
     claim = a_domain(tx, account, f"{name}.example")
     tx.execute(sa.update(domain).where(domain.c.id == claim.id).values(valid=True))
     notices.tell(tx, account.id, notices.Kind.KEY_HELD, spare.key.id, f"about {name}", at_ms=NOW_MS)
-    ids = {"api_key_id": spare.key.id, "rule_id": str(rules[-1].id), "subuser_name": name}
+    mate = a_teammate(tx, account, f"{name}-mate")
+    asked = teammates.ask(tx, account, mate, "Templates", by=BY)
+    invited = an_invitation(tx, account, f"guest@{name}.example")
+    assert not isinstance(asked, Declined)
+    ids = {
+        "api_key_id": spare.key.id,
+        "request_id": str(asked.id),
+        "rule_id": str(rules[-1].id),
+        "subuser_name": name,
+        "teammate_name": mate.username,
+        "token": invited.token,
+        "username": mate.username,
+    }
     assert ids.keys() == UNKNOWN.keys()
     return Tenant(account, key, ids)
 
@@ -230,6 +244,9 @@ def grow(database: Database, account: Account) -> None:
         a_key(tx, account)
         ipaccess.add(tx, account.id, ["192.0.2.128/25"], caller=None, confirmed=True, by=BY)
         notices.tell(tx, account.id, notices.Kind.KEY_HELD, "x", "more", at_ms=NOW_MS)
+        mate = a_teammate(tx, account, f"{account.name}-more")
+        teammates.ask(tx, account, mate, "Stats", by=BY)
+        an_invitation(tx, account, f"more@{account.name}.example")
 
 
 async def test_mail_from_a_foreign_domain_is_as_from_one_that_nobody_has(door: ApiDoor, town: Town) -> None:
