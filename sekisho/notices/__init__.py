@@ -1,4 +1,4 @@
-"""What owners are told: that a key leaked, that somebody used a canary, that a message is held."""
+"""What owners are told: that a key leaked or a canary was used, that a message is held, that a teammate is gone."""
 
 from sekisho.notices.log import Kind, Notice, erase, listing, notice, tell
 
