@@ -22,7 +22,8 @@ from sekisho.doors.api.paging import link_header, read_page
 from sekisho.doors.api.problems import invalid, plain
 from sekisho.doors.http.store import SpoolDirectory, Stored
 from sekisho.policy.closing import delete_subuser
-from sekisho.queue.counters import used_of
+from sekisho.policy.opening import open_subuser
+from sekisho.queue.credits import add_to_remaining, left
 from sekisho.refusal import Declined, Obstacle
 from sekisho.secret import Secret
 
@@ -136,8 +137,8 @@ async def listed(
 @post("/v3/subusers", summary="Make a subuser", status_code=200)
 async def create(caller: Calling, store: Stored, relay: TheRelay, data: JSONBody[NewSubuser]) -> MadeSubuser:
     password = Secret(data.password)
-    if (fault := users.password_fault(password)) is not None:
-        raise invalid(fault, "password")
+    if (weakness := users.weakness_by_vendor(password)) is not None:
+        raise invalid(weakness.value, "password")
     _check_addresses(data.ips, relay)
     if data.region != REGION:
         raise invalid(f"this server has one region, {REGION}", "region")
@@ -145,14 +146,11 @@ async def create(caller: Calling, store: Stored, relay: TheRelay, data: JSONBody
 
     def make(tx: Connection) -> Account | Declined:
         must_stand(tx, caller)
-        made = accounts.create_subuser(
-            tx, of=_parent(tx, caller).name, name=data.username, email=data.email, by=caller.by
-        )
-        if isinstance(made, Account):
-            users.add(tx, made, email=made.owner_email or data.email, password=digest, by=caller.by)
-        elif made.obstacle is Obstacle.ACCOUNT_TAKEN:
+        parent = _parent(tx, caller)
+        made = open_subuser(tx, parent, name=data.username, email=data.email, password=digest, by=caller.by)
+        if isinstance(made, Declined) and made.obstacle in {Obstacle.ACCOUNT_TAKEN, Obstacle.USERNAME_TAKEN}:
             raise invalid("username exists", "username")
-        elif made.obstacle is Obstacle.EMAIL_MALFORMED:
+        if isinstance(made, Declined) and made.obstacle is Obstacle.EMAIL_MALFORMED:
             raise invalid(made.text, "email")
         return made
 
@@ -210,22 +208,17 @@ async def credits_add(
     if abs(data.allocation_update) > TOTAL_MAX:
         raise invalid(f"allocation_update must be within {TOTAL_MAX}", "allocation_update")
 
-    def add(tx: Connection) -> Account:
-        subuser = _to_change(tx, caller, subuser_name)
-        if subuser.credits is None:
-            raise invalid("the credits of this subuser are unlimited", "allocation_update")
-        used = used_of(spool, subuser.credits.bucket(caller.now_ms))
-        changed = subuser.credits.changed_by(data.allocation_update, used, caller.now_ms)
-        return accounts.grant_credits(tx, subuser, changed, by=caller.by)
+    def add(tx: Connection) -> Account | Declined:
+        return add_to_remaining(tx, spool, _to_change(tx, caller, subuser_name), data.allocation_update, by=caller.by)
 
-    after = await store.write(add)
+    after = await store.write(add, field="allocation_update")
     return await store.in_thread(lambda: show_credits(after.credits, spool, caller.now_ms))
 
 
 def find(tx: Connection, caller: Caller, name: str) -> Account:
     """Find the caller's subuser; one that never was and somebody else's are equally not found."""
-    found = accounts.find_subuser(tx, name)
-    if found is None or found.parent_id != caller.account_id:
+    found = accounts.find_subuser_of(tx, caller.account_id, name)
+    if found is None:
         raise plain(404)
     return found
 
@@ -239,12 +232,10 @@ def show_credits(granted: Credits | None, spool: Path, now_ms: int) -> CreditsSh
     """Show a grant and what was used of it; reads the spool's counter, in a thread."""
     if granted is None:
         return CreditsShown("unlimited", None, None, None, None)
-    bucket = granted.bucket(now_ms)
-    used = used_of(spool, bucket)
-    remain = max(0, bucket.size - used)
+    now = left(spool, granted, now_ms)
     if granted.reset is None:
-        return CreditsShown("nonrecurring", None, remain, None, None)
-    return CreditsShown("recurring", granted.reset.value, remain, granted.total, used)
+        return CreditsShown("nonrecurring", None, now.remain, None, None)
+    return CreditsShown("recurring", granted.reset.value, now.remain, granted.total, now.used)
 
 
 def _wanted(subuser: Account, data: JSONBody[CreditsWanted], now_ms: int) -> Credits | None:
