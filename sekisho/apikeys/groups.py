@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from sekisho.apikeys.scopes import FULL_ACCESS, MAIL_SEND
+from sekisho.languages import N_
 
 _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
-    "Mail Send": (MAIL_SEND, "mail.batch."),
-    "API Keys": ("api_keys.",),
-    "Security": ("access_settings.",),
-    "Sender Authentication": ("whitelabel.",),
-    "Subusers": ("subusers.",),
-    "Suppressions": ("suppression.", "asm."),
-    "Event Webhook": ("user.webhooks.event.",),
-    "Inbound Parse": ("user.webhooks.parse.settings.",),
-    "Scheduled Sends": ("user.scheduled_sends.",),
-    "Enforced TLS": ("user.settings.enforced_tls.",),
-    "Teammates": ("teammates.",),
-    "Single Sign-On": ("sso.",),
-    "Templates": ("templates.",),
-    "Categories": ("categories.create", "categories.read", "categories.update", "categories.delete"),
-    "Stats": (
+    N_("Mail Send"): (MAIL_SEND, "mail.batch."),
+    N_("API Keys"): ("api_keys.",),
+    N_("Security"): ("access_settings.",),
+    N_("Sender Authentication"): ("whitelabel.",),
+    N_("Subusers"): ("subusers.",),
+    N_("Suppressions"): ("suppression.", "asm."),
+    N_("Event Webhook"): ("user.webhooks.event.",),
+    N_("Inbound Parse"): ("user.webhooks.parse.settings.",),
+    N_("Scheduled Sends"): ("user.scheduled_sends.",),
+    N_("Enforced TLS"): ("user.settings.enforced_tls.",),
+    N_("Teammates"): ("teammates.",),
+    N_("Single Sign-On"): ("sso.",),
+    N_("Templates"): ("templates.",),
+    N_("Categories"): ("categories.create", "categories.read", "categories.update", "categories.delete"),
+    N_("Stats"): (
         "stats.",
         "browsers.stats.",
         "devices.stats.",
@@ -32,12 +33,12 @@ _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
         "user.webhooks.parse.stats.",
         "di.",
     ),
-    "Tracking": ("tracking_settings.",),
-    "Mail Settings": ("mail_settings.",),
-    "IP Management": ("ips.",),
-    "Email Activity": ("messages.", "email_activity."),
-    "Alerts": ("alerts.",),
-    "User Account": (
+    N_("Tracking"): ("tracking_settings.",),
+    N_("Mail Settings"): ("mail_settings.",),
+    N_("IP Management"): ("ips.",),
+    N_("Email Activity"): ("messages.", "email_activity."),
+    N_("Alerts"): ("alerts.",),
+    N_("User Account"): (
         "user.account.",
         "user.credits.",
         "user.email.",
@@ -48,7 +49,7 @@ _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
         "user.multifactor_authentication.",
         "credentials.",
     ),
-    "Data Erasure": ("recipients.",),
+    N_("Data Erasure"): ("recipients.",),
 }
 """The vendor's groups, by what the names of their scopes begin with."""
 
