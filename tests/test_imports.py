@@ -56,6 +56,7 @@ SIDEWAYS = {
     ("factors", "accounts"),
     ("factors", "users"),
     ("factors", "letters"),  # whose factors change is told so in the same transaction
+    ("oidc", "users"),
     ("domains", "accounts"),
     ("policy", "accounts"),
     ("policy", "users"),

@@ -43,6 +43,7 @@ class _WireReload(msgspec.Struct, tag="reload", frozen=True):
     environ: dict[str, str]
     data_dir: str | None
     passwords: list[str | None]
+    client_secret: str | None
     chain_pem: str
     key_pem: str
     names: list[str]
@@ -87,6 +88,7 @@ def encode_order(order: Order) -> bytes:
         environ=dict(source.environ),
         data_dir=None if source.data_dir is None else str(source.data_dir),
         passwords=[None if secret is None else secret.reveal() for secret in source.passwords],
+        client_secret=None if source.client_secret is None else source.client_secret.reveal(),
         chain_pem=base64.b64encode(certificate.chain_pem).decode(),
         key_pem=base64.b64encode(certificate.key_pem.reveal()).decode(),
         names=list(certificate.names),
@@ -110,6 +112,7 @@ def decode_order(line: bytes) -> Order:
             environ=wire.environ,
             data_dir=None if wire.data_dir is None else Path(wire.data_dir),
             passwords=tuple(None if secret is None else Secret(secret) for secret in wire.passwords),
+            client_secret=None if wire.client_secret is None else Secret(wire.client_secret),
         ),
         certificate=Certificate(
             chain_pem=base64.b64decode(wire.chain_pem),

@@ -495,6 +495,34 @@ class NewAccounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Oidc:
+    """Log-in to the dashboard through an OpenID Provider."""
+
+    issuer: str = _key("issuer", "", network.issuer(), "The provider; empty = log-in by password only.", restart=True)
+    client_id: str = _key("client_id", "", values.text(), "What this server is called there.", restart=True)
+    client_secret_file: Path | None = _key(
+        "client_secret_file",
+        "",
+        values.path(),
+        "One line with the secret that the provider gave out; empty = a public client, with PKCE alone.",
+        restart=True,
+    )
+    name: str = _key(
+        "name", "", values.text(most=40), "What people call the provider; empty = its host name.", restart=True
+    )
+    second_factor_amr: tuple[str, ...] = _key(
+        "second_factor_amr",
+        ["mfa", "otp", "hwk", "swk"],
+        values.tokens(),
+        "RFC 8176 values that count as a second factor: mfa by itself, others beside another value. "
+        "Without one, this server asks for its own second factor.",
+        restart=True,
+    )
+    client_secret: Secret[str] | None = None
+    """What client_secret_file held when the configuration was read; never written in the file itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that the operator decides."""
 
@@ -509,4 +537,9 @@ class Config:
         NewAccounts,
         "signup",
         "Accounts that people open themselves (`server.signup`): their first limit, and what lifts it.",
+    )
+    oidc: Oidc = _section(
+        Oidc,
+        "oidc",
+        "Log-in to the dashboard through an OpenID Provider: see [operations](operations.md#openid-connect).",
     )

@@ -96,6 +96,32 @@ def web_origin() -> Reader[str]:
     return Reader(Kind.TEXT, parse, "http(s) address without a path")
 
 
+def issuer() -> Reader[str]:
+    """An OpenID Provider's name for itself, as it writes it: ``https://``, or ``http://`` on this machine; or empty."""
+
+    def parse(written: str) -> str:
+        wrong = BadValue("must be https:// (http:// on this machine only) with a host, without a query")
+        if not written:
+            return written
+        try:
+            parts = urlsplit(written)
+            _ = parts.port
+        except ValueError:
+            raise wrong from None
+        is_here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and is_here)):
+            raise wrong
+        if parts.query or parts.fragment or parts.username is not None or not written.isascii() or " " in written:
+            raise wrong
+        try:
+            _parse_host(parts.hostname)
+        except BadValue:
+            raise wrong from None
+        return written
+
+    return Reader(Kind.TEXT, parse, "https address, exactly as the provider writes it")
+
+
 # Network addresses.
 
 

@@ -38,6 +38,7 @@ def read(
     base: Path,
     data_dir: Path | None,
     passwords: tuple[Secret[str] | None, ...],
+    client_secret: Secret[str] | None,
 ) -> Config:
     """Read a file's text (``name`` is for errors) and the variables over it; raises ConfigError."""
     try:
@@ -49,7 +50,7 @@ def read(
         server = tree.setdefault("server", {})
         if isinstance(server, dict):
             server["data_dir"] = str(data_dir)
-    return rules.finish(_table(Config, tree, ""), base, passwords)
+    return rules.finish(_table(Config, tree, ""), base, passwords, client_secret)
 
 
 def _lay_over(tree: dict[str, object], environ: Mapping[str, str]) -> None:

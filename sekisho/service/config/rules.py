@@ -10,10 +10,13 @@ from sekisho.service.config.model import Config, Listener, Route, RouteTls
 from sekisho.service.config.values import ConfigError
 
 
-def finish(config: Config, base: Path, passwords: tuple[Secret[str] | None, ...]) -> Config:
+def finish(
+    config: Config, base: Path, passwords: tuple[Secret[str] | None, ...], client_secret: Secret[str] | None
+) -> Config:
     """Check keys against one another, and fill in what follows from others; raises ConfigError.
 
-    ``base`` is where relative paths count from, ``passwords`` are the routes', where they are known.
+    ``base`` is where relative paths count from, ``passwords`` are the routes' and ``client_secret`` is [oidc]'s, where
+    they are known.
     """
     server, storage, tls = config.server, config.storage, config.tls
     if (tls.certificate_file is None) != (tls.private_key_file is None):
@@ -23,6 +26,8 @@ def finish(config: Config, base: Path, passwords: tuple[Secret[str] | None, ...]
         raise ConfigError(key="delivery.retry_first", reason="must not be longer than delivery.retry_max")
     if not config.http.address.address.is_loopback and not config.http.tls and not config.http.trusted_proxies:
         raise ConfigError(key="http.address", reason="is not loopback: set http.tls or http.trusted_proxies")
+    if config.oidc.issuer and not config.oidc.client_id:
+        raise ConfigError(key="oidc.client_id", reason="is missing: issuer needs it")
     _check_listeners(config.smtp.listeners)
     for position, row in enumerate(config.delivery.shaping):
         if not row.mx and not row.domain:
@@ -45,6 +50,11 @@ def finish(config: Config, base: Path, passwords: tuple[Secret[str] | None, ...]
             private_key_file=_absolute_or_none(base, tls.private_key_file),
         ),
         delivery=dataclasses.replace(config.delivery, routes=routes),
+        oidc=dataclasses.replace(
+            config.oidc,
+            client_secret_file=_absolute_or_none(base, config.oidc.client_secret_file),
+            client_secret=client_secret,
+        ),
     )
 
 

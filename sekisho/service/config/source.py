@@ -38,6 +38,8 @@ class Source:
     """The command line's word, which wins."""
     passwords: tuple[Secret[str] | None, ...] = ()
     """One for each route, in order; empty when they were not read."""
+    client_secret: Secret[str] | None = None
+    """Of [oidc]; None also when it was not read."""
 
 
 def gather(
@@ -58,14 +60,17 @@ def gather(
 
 
 def with_passwords(source: Source) -> Source:
-    """Read the routes' password files; raises ConfigError."""
+    """Read the files of passwords that others gave us; raises ConfigError."""
+    config = parse(source)
     passwords = tuple(
         None
         if route.password_file is None
         else _read_password(route.password_file, f"delivery.routes[{position}].password_file")
-        for position, route in enumerate(parse(source).delivery.routes)
+        for position, route in enumerate(config.delivery.routes)
     )
-    return dataclasses.replace(source, passwords=passwords)
+    file = config.oidc.client_secret_file
+    client_secret = None if file is None else _read_password(file, "oidc.client_secret_file")
+    return dataclasses.replace(source, passwords=passwords, client_secret=client_secret)
 
 
 def parse(source: Source) -> Config:
@@ -77,6 +82,7 @@ def parse(source: Source) -> Config:
         base=source.base,
         data_dir=source.data_dir,
         passwords=source.passwords,
+        client_secret=source.client_secret,
     )
 
 

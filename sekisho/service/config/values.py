@@ -280,6 +280,18 @@ def text(*, most: int = 255) -> Reader[str]:
     return Reader(Kind.TEXT, parse, "text")
 
 
+def tokens() -> Reader[tuple[str, ...]]:
+    """Short words of somebody else's vocabulary."""
+
+    def parse(written: list[str]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"[!-~]{1,64}", item) for item in written):
+            message = "must be words of printable ASCII"
+            raise BadValue(message)
+        return tuple(written)
+
+    return Reader(Kind.LIST, parse, "list of words")
+
+
 def database() -> Reader[Postgres | None]:
     """``sqlite`` (None), or the URL of a PostgreSQL database, which may hold a password: errors do not quote it."""
 

@@ -20,12 +20,14 @@ CERTIFICATE = Certificate(b"chain\n", Secret(b"key\n"), ("a.example",), 1, 2, se
     text=st.text(st.characters(codec="utf-8")),
     environ=st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))),
     passwords=st.lists(st.none() | st.text(st.characters(codec="utf-8"))),
+    client_secret=st.none() | st.text(st.characters(codec="utf-8")),
 )
 def test_a_reload_arrives_as_it_was_sent_in_one_line(
-    text: str, environ: dict[str, str], passwords: list[str | None]
+    text: str, environ: dict[str, str], passwords: list[str | None], client_secret: str | None
 ) -> None:
     secrets = tuple(None if word is None else Secret(word) for word in passwords)
-    order = Reload(Source(text, "f", Path("/base"), environ, Path("/data"), secrets), CERTIFICATE)
+    secret = None if client_secret is None else Secret(client_secret)
+    order = Reload(Source(text, "f", Path("/base"), environ, Path("/data"), secrets, secret), CERTIFICATE)
     line = control.encode_order(order)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")

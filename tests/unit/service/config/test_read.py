@@ -217,6 +217,11 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_p
         ('[server]\nsignup = "anybody"', "server.signup", "invitation"),
         ("[signup]\ndaily_credits = 0", "signup.daily_credits", "between 1"),
         ("[signup]\nlift_bounces_percent = 101", "signup.lift_bounces_percent", "between 0 and 100"),
+        ('[oidc]\nissuer = "https://id.test"', "oidc.client_id", "missing"),
+        ('[oidc]\nissuer = "http://id.test"', "oidc.issuer", "https://"),
+        ('[oidc]\nissuer = "https://id.test?x=1"', "oidc.issuer", "without a query"),
+        ('[oidc]\nissuer = "https://"', "oidc.issuer", "with a host"),
+        ('[oidc]\nsecond_factor_amr = ["a b"]', "oidc.second_factor_amr", "words"),
         ('[storage]\nurl = "postgresql://u@h"', "storage.url", "names no database"),
         ("a = ", "sekisho.toml", "not TOML"),
     ],
@@ -406,3 +411,24 @@ def test_a_database_server_is_named_by_its_url() -> None:
     config = parse(Source('[storage]\nurl = "postgresql://me@db.test/relay"', "", Path("/"), {}, None))
     assert config.storage.postgres == parse_postgres("postgresql://me@db.test/relay")
     assert parse(Source("", "", Path("/"), {}, None)).storage.postgres is None
+
+
+def test_the_client_secret_is_its_file_s_and_shown_nowhere(tmp_path: Path) -> None:
+    file = tmp_path / "sekisho.toml"
+    file.write_text('[oidc]\nissuer = "https://id.test/realm"\nclient_id = "sekisho"\nclient_secret_file = "secret"\n')
+    with pytest.raises(ConfigError) as refused:
+        load(file, {})
+    assert refused.value.key == "oidc.client_secret_file"
+    (tmp_path / "secret").write_text("hunter2\n")
+    config = load(file, {})
+    assert config.oidc.client_secret is not None
+    assert config.oidc.client_secret.reveal() == "hunter2"
+    assert config.oidc.client_secret_file == tmp_path / "secret"
+    assert "hunter2" not in repr(config)
+
+
+@pytest.mark.parametrize("issuer", ["http://localhost:3000", "http://127.0.0.1", "https://id.test:8443/a/"])
+def test_an_issuer_is_kept_as_it_is_written(tmp_path: Path, issuer: str) -> None:
+    file = tmp_path / "sekisho.toml"
+    file.write_text(f'[oidc]\nissuer = "{issuer}"\nclient_id = "x"\n')
+    assert load(file, {}).oidc.issuer == issuer
