@@ -21,6 +21,7 @@ from sekisho.service.erasing import eraser
 from sekisho.service.http import HttpServer
 from sekisho.service.ipaccess import roll_backs
 from sekisho.service.moving import mover
+from sekisho.service.probation import lifter, terms_of
 from sekisho.service.stores import stores
 from sekisho.service.worker import Channel, WorkerContext, run
 
@@ -56,6 +57,7 @@ def run_web(context: WorkerContext) -> int:
         head_keeper(context.config, directory, control),
         roll_backs(control, SystemClock()),
         eraser(control, events, directory.spool, SystemClock()),
+        lifter(control, events, terms_of(context.config.signup), SystemClock()),
     )
 
     async def main(context: WorkerContext, channel: Channel) -> int:
