@@ -12,8 +12,8 @@ from sekisho.doors.dashboard.pages import static_files
 from sekisho.doors.dashboard.problems import PageProblem
 
 _TYPES: Final = {
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
+    "css": "text/css",
+    "js": "text/javascript",
     "svg": "image/svg+xml",
     "png": "image/png",
     "ico": "image/x-icon",
