@@ -71,7 +71,7 @@ async def test_half_a_log_in_opens_no_page(
     if stage is not None:
         stand_at(dashboard, browser, ann, stage)
         await browser.get("/login") if stage is Stage.VISITOR else None
-    wanted = "/login" if stage in {None, Stage.VISITOR} else LANDINGS[stage]  # type: ignore[index]
+    wanted = "/login" if stage in {None, Stage.VISITOR} else LANDINGS[stage]
     before = audited(dashboard.control)
     seen = 0
     for method, path in places(Standing.FULL, Standing.PASSWORD, Standing.ENROL):
