@@ -24,7 +24,7 @@ def kill(site: Site, make: Make, rounds: int) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("make", "rounds"), [(by_route, 20), (by_mx, 10)])
+@pytest.mark.parametrize(("make", "rounds"), [(by_route, 10), (by_mx, 6)])
 def test_kill_9_loses_nothing(site: Site, make: Make, rounds: int) -> None:
     kill(site, make, rounds)
 

@@ -226,7 +226,7 @@ def upgrade(site: Site, sink: Sink, spool: Path, version: int, rounds: int) -> N
 
 @pytest.mark.timeout(900)
 def test_kill_9_in_an_upgrade_loses_nothing(site: Site, sink: Sink, full: Path, version: int) -> None:
-    upgrade(site, sink, full, version, 4)
+    upgrade(site, sink, full, version, 2)
 
 
 @pytest.mark.slow

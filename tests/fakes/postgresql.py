@@ -11,15 +11,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, LiteralString
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 
-from sekisho.db import Postgres, parse_postgres
+from sekisho.db import Database, Postgres, parse_postgres
 from tests.fakes.tcpproxy import TcpProxy
 
 URL_VARIABLE: Final = "SEKISHO_TEST_POSTGRESQL"
@@ -44,29 +45,130 @@ _SETTINGS: Final = {
 }
 
 
+# What a test may have changed of the tables themselves.
+_SHAPE: Final = """SELECT md5(string_agg(what, ' ' ORDER BY what)) FROM (
+    SELECT concat_ws(',', c.oid, relname, relkind, attname, atttypid, attnotnull, atthasdef)
+    FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid WHERE relnamespace = 'public'::regnamespace
+    UNION ALL SELECT concat_ws(',', oid, conname) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT concat_ws(',', oid, tgname, tgenabled) FROM pg_trigger
+    UNION ALL SELECT concat_ws(',', oid, proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+) AS shape (what)"""
+
+_REWIND: Final = """SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)
+    FROM pg_sequences WHERE last_value IS NOT NULL"""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A database with tables that serves one test after the other."""
+
+    name: str
+    tables: tuple[str, ...]  # in an order in which they can be emptied
+    shape: str
+
+
 class Postgresql:
     """A running server. Databases are made for each test, and numbered."""
 
     def __init__(self, server: Postgres) -> None:
         self._server: Final = server
         self._numbers: Final = itertools.count(1)
+        self._kept: Final[dict[sa.MetaData, list[_Kept]]] = {}
 
     @contextlib.contextmanager
     def database(self, encoding: str = "UTF8") -> Iterator[Postgres]:
         """An own database, gone afterwards with whoever is connected to it."""
-        name = f"sekisho_{os.getpid()}_{next(self._numbers)}"
         with self.administrator() as session:
-            shape = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C' STRATEGY FILE_COPY"
-            session.execute(f"CREATE DATABASE {name} {shape}".encode())
+            name = self._create(session, encoding)
             try:
                 yield replace(self._server, name=name)
             finally:
-                session.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+                _drop(session, name)
+
+    @contextlib.contextmanager
+    def tables(self, metadata: sa.MetaData) -> Iterator[Postgres]:
+        """A database with these tables, all empty: as ``database``, but made once and not for each test.
+
+        No test can tell: the name is new, whoever was connected is not any more, rows are gone and numbers start anew.
+        Where a test changed the tables themselves, the database is not used again.
+        """
+        with self.administrator() as session:
+            free = self._kept.setdefault(metadata, [])
+            kept = free.pop() if free else None
+            # Modules that were imported since have brought more tables.
+            if kept and set(kept.tables) != set(metadata.tables):
+                _drop(session, kept.name)
+                kept = None
+            kept = kept or self._furnish(session, metadata)
+            try:
+                yield replace(self._server, name=kept.name)
+            finally:
+                if self._empty(session, kept):
+                    free.append(kept)
+                else:
+                    _drop(session, kept.name)
+
+    def close(self) -> None:
+        """Remove what was kept."""
+        with self.administrator() as session:
+            for kept in itertools.chain.from_iterable(self._kept.values()):
+                _drop(session, kept.name)
+        self._kept.clear()
 
     @contextlib.contextmanager
     def administrator(self) -> Iterator[psycopg.Connection]:
         with session_of(self._server) as session:
             yield session
+
+    def _new_name(self) -> str:
+        return f"sekisho_{os.getpid()}_{next(self._numbers)}"
+
+    def _create(self, session: psycopg.Connection, encoding: str) -> str:
+        name = self._new_name()
+        shape = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C' STRATEGY FILE_COPY"
+        session.execute(f"CREATE DATABASE {name} {shape}".encode())
+        return name
+
+    def _furnish(self, session: psycopg.Connection, metadata: sa.MetaData) -> _Kept:
+        name = self._create(session, "UTF8")
+        place = replace(self._server, name=name)
+        database = Database(place)
+        with database.begin() as tx:
+            metadata.create_all(tx)
+        database.close()
+        with session_of(place) as own:
+            shape = _value(own, _SHAPE)
+        return _Kept(name, tuple(table.name for table in reversed(metadata.sorted_tables)), shape)
+
+    def _empty(self, session: psycopg.Connection, kept: _Kept) -> bool:
+        """Make it as it was, under a new name; False: it cannot be."""
+        session.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", [kept.name])
+        name = self._new_name()
+        try:
+            session.execute(f"ALTER DATABASE {kept.name} RENAME TO {name}".encode())
+            kept.name = name
+            with session_of(replace(self._server, name=name)) as own:
+                if _value(own, _SHAPE) != kept.shape:
+                    return False
+                # Emptying a table that is empty costs as much as making it would.
+                asked = " UNION ALL ".join(
+                    f"SELECT {number} WHERE EXISTS (SELECT FROM {table})" for number, table in enumerate(kept.tables)
+                )
+                for (number,) in own.execute(f"{asked} ORDER BY 1".encode()).fetchall():
+                    own.execute(f"DELETE FROM {kept.tables[number]}".encode())
+                own.execute(_REWIND)
+        except psycopg.Error:
+            return False
+        return True
+
+
+def _drop(session: psycopg.Connection, name: str) -> None:
+    session.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def _value(session: psycopg.Connection, statement: LiteralString) -> str:
+    ((value,),) = session.execute(statement).fetchall()
+    return str(value)
 
 
 def session_of(place: Postgres) -> psycopg.Connection:
@@ -119,11 +221,11 @@ def private_server() -> Iterator[Postgres]:
 @contextlib.contextmanager
 def some_server() -> Iterator[Postgresql]:
     """Give the server that tests share in this process."""
-    if url := os.environ.get(URL_VARIABLE):
-        yield Postgresql(parse_postgres(url))
-        return
-    with private_server() as server:
-        yield Postgresql(server)
+    with contextlib.ExitStack() as undo:
+        url = os.environ.get(URL_VARIABLE)
+        shared = Postgresql(parse_postgres(url) if url else undo.enter_context(private_server()))
+        undo.callback(shared.close)
+        yield shared
 
 
 def _wait(server: Postgres, keeper: subprocess.Popen[bytes], log: Path) -> None:
