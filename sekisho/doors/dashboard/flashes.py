@@ -7,6 +7,11 @@ from typing import Final
 from sekisho.languages import N_
 
 FLASHES: Final[dict[str, str]] = {
+    "app-added": N_("The authenticator app is set up."),
+    "factor-removed": N_("It was removed."),
+    "passkey-added": N_("The passkey was added."),
+    "recovery-used": N_("You used a recovery code. Set up anew what you have lost, and look how many codes are left."),
+    "second-ended": N_("Too many wrong codes. Wait a quarter of an hour, then log in again."),
     "acting-ended": N_("You act for your own account again."),
     "ip-access-added": N_("The list lets them in from now on."),
     "ip-access-confirmed": N_("The list is confirmed, and stays."),

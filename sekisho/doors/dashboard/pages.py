@@ -24,6 +24,7 @@ from sekisho.doors.dashboard.nav import may_open, menu_of
 from sekisho.doors.dashboard.places import PLACES
 from sekisho.doors.dashboard.visitor import Visitor
 from sekisho.languages import Language
+from sekisho.sessions import Begun
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -34,7 +35,9 @@ _LANGUAGE_NAMES: Final = {Language.ENGLISH: "English", Language.JAPANESE: "æ—¥æœ
 """Each by its own name."""
 
 
-def page(request: WebRequest, template: str, *, status: int = 200, **context: Any) -> Response[str]:
+def page(
+    request: WebRequest, template: str, *, status: int = 200, begun: Begun | None = None, **context: Any
+) -> Response[str]:
     """Render a template.
 
     In every one: ``_`` and ``ngettext``, ``visitor`` (None: nobody), ``language``, ``csrf``, ``menu``, ``flash``,
@@ -47,6 +50,9 @@ def page(request: WebRequest, template: str, *, status: int = 200, **context: An
     if visitor is not None and visitor.session is None:
         # A cookie that names no session any more: forms are bound to the visitor's, and it is dropped below.
         session = ""
+    if begun is not None:
+        # The answer hands over this session's new token, so forms are bound to that.
+        session = begun.token.reveal()
     fresh = "" if session or anonymous else secrets.token_urlsafe(32)
     flash = FLASHES.get(cookies.read(request, cookies.FLASH))
     token = csrf.token_for(csrf.key_of(request), session=session, visitor=anonymous or fresh)

@@ -27,7 +27,7 @@ CHALLENGE: Final = "challenge"
 """Where in the session's scratch the passkey's challenge is, in Base64."""
 
 _CODE_MAX: Final = 100
-_PASSKEY_MAX: Final = 16_384
+PASSKEY_MAX: Final = 16_384
 _TOTP_DIGITS: Final = 6
 
 
@@ -59,7 +59,7 @@ def prove(tx: Connection, parts: Parts, visitor: Visitor, form: Form) -> Method 
 
 def _prove(tx: Connection, parts: Parts, visitor: Visitor, form: Form) -> Method | NotShown:
     person = visitor.person
-    answer = form.raw(PASSKEY, _PASSKEY_MAX)
+    answer = form.raw(PASSKEY, PASSKEY_MAX)
     if answer:
         return _by_passkey(tx, parts, visitor, answer)
     code = form.text(CODE, _CODE_MAX)
