@@ -11,7 +11,6 @@ import structlog
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from sekisho import audit, letters, users
-from sekisho.accounts import Account
 from sekisho.audit import By
 from sekisho.factors import recovery, totp
 from sekisho.factors.passkeys import Made, NotProved, RelyingParty, check_made, check_shown, shown
@@ -212,13 +211,6 @@ def erase(tx: Connection, user_id: UserId) -> None:
     """Forget the factors of a person who goes, whose own removal is audited."""
     for table in (totp_table, totp_pending, passkey, recovery_code):
         tx.execute(delete(table).where(table.c.user_id == user_id))
-
-
-def erase_all_of(tx: Connection, tenant: Account) -> None:
-    """Forget the factors of all people of a tenant that goes."""
-    people = select(users.user.c.id).where(users.user.c.account_id == tenant.id)
-    for table in (totp_table, totp_pending, passkey, recovery_code):
-        tx.execute(delete(table).where(table.c.user_id.in_(people)))
 
 
 # The steps.
