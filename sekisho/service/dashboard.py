@@ -24,6 +24,7 @@ from sekisho.service.auditing import refusal_writer
 from sekisho.service.config import Config, ListenerTls
 from sekisho.service.ipaccess import activity_writer
 from sekisho.service.periodic import Periodic
+from sekisho.service.probation import terms_of
 from sekisho.service.worker import WorkerContext
 from sekisho.users import Hasher, Pace, pace
 from sekisho.users.login import Login
@@ -81,6 +82,8 @@ class Dashboard:
                     trusted_proxies=lambda: self._config.http.trusted_proxies,
                     on_attempt=self._attempted,
                     on_failed=self._failed,
+                    signup_mode=config.server.signup.value,
+                    terms=terms_of(config.signup),
                     smtp_port=_smtp_port(config),
                 )
             ),

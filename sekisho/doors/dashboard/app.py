@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from sekisho.db import DatabaseUnavailable
 from sekisho.doors.dashboard import (
+    account,
     acting,
     auditlog,
     cookies,
@@ -32,6 +33,7 @@ from sekisho.doors.dashboard import (
     static,
     stepup,
     subusers,
+    ways,
 )
 from sekisho.doors.dashboard.admission import Admission
 from sekisho.doors.dashboard.deps import Parts, WebRequest
@@ -48,6 +50,7 @@ from sekisho.users import HasherBusy
 _log = structlog.get_logger()
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
+    *account.HANDLERS,
     *acting.HANDLERS,
     *auditlog.HANDLERS,
     *enrol.HANDLERS,
@@ -63,6 +66,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *static.HANDLERS,
     *stepup.HANDLERS,
     *subusers.HANDLERS,
+    *ways.HANDLERS,
 )
 
 RETRY_AFTER_S: Final = 5

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from litestar import Request
@@ -16,14 +16,19 @@ from litestar.params import SkipValidation
 
 from sekisho.accounts import Account
 from sekisho.domains import Relay
+from sekisho.doors.http.ratelimit import Paces
 from sekisho.doors.http.store import Store
 from sekisho.identity import IPAddress, IPNetwork
 from sekisho.ids import AccountId, UserId
 from sekisho.ports.clock import Clock
 from sekisho.queue.bykey import Purge
 from sekisho.sealing import Sealer
+from sekisho.signup import Terms
 from sekisho.users import Hasher, Pace
 from sekisho.users.login import Login
+
+FIRST_TERMS: Final = Terms(daily_credits=200, lift_after_ms=604_800_000, lift_delivered=500, lift_bounces_percent=5.0)
+"""What is configured where nothing is."""
 
 WebRequest = Request[Any, Any, State]
 
@@ -55,6 +60,12 @@ class Parts:
     """Hears of each second factor that was wrong."""
     form_targets: tuple[str, ...] = ()
     """Origins that forms may lead to, beside our own: the OpenID Provider's."""
+    signup_mode: str = "closed"
+    """Who may open an account: ``closed``, ``invitation`` or ``open``."""
+    terms: Terms = FIRST_TERMS
+    """What new accounts may send at first."""
+    paces: Paces = field(default_factory=Paces)
+    """How often strangers may ask for letters, by address."""
     smtp_port: int = 587
     """Where programs hand in mail with STARTTLS, for lines to try."""
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
