@@ -5,10 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 
+from sekisho import teammates
+from sekisho.accounts import find_account
+from sekisho.db import Database
 from sekisho.doors.api.routes import ROUTES
+from sekisho.refusal import Declined
+from tests.fakes.control import BY
+from tests.fakes.people import a_teammate
 
 Document = Any
 
@@ -70,6 +78,7 @@ def a_day(client: Client) -> None:
     """Use every route; a new one that nobody calls here fails."""
     day = Day(client)
     keys_and_lists(day)
+    teammates_of(day)
     subusers(day)
     refusals(client)
     wanted = {place for place, route in ROUTES.items() if not route.public}
@@ -107,6 +116,33 @@ def keys_and_lists(day: Day) -> None:
     done("GET", "/v3/notices")
     assert done("GET", "/v3/user/account")["type"] == "paid"
     done("GET", "/v3/user/credits")
+
+
+def seat(data: Path) -> None:
+    """Let somebody be there before the server starts: no API makes people, whoever is invited comes by himself."""
+    with closing(Database(data / "control.db")) as database, database.begin() as tx:
+        acme = find_account(tx, "acme")
+        assert acme is not None
+        tim = a_teammate(tx, acme, "tim")
+        for group in ("Templates", "Alerts"):
+            assert not isinstance(teammates.ask(tx, acme, tim, group, by=BY), Declined)
+
+
+def teammates_of(day: Day) -> None:
+    done = day.done
+    wanted = {"email": "new@example.test", "scopes": ["stats.read"], "is_admin": False}
+    token = done("POST", "/v3/teammates", wanted)["token"]
+    assert [one["token"] for one in done("GET", "/v3/teammates/pending")["result"]] == [token]
+    assert done("POST", f"/v3/teammates/pending/{token}/resend")["email"] == "new@example.test"
+    done("DELETE", f"/v3/teammates/pending/{token}")
+    assert "tim" in [one["username"] for one in done("GET", "/v3/teammates", limit="10")["result"]]
+    first, second = (one["id"] for one in done("GET", "/v3/scopes/requests", limit="10"))
+    assert done("PATCH", f"/v3/scopes/requests/{first}/approve") == {"scope_group_name": "Templates"}
+    done("DELETE", f"/v3/scopes/requests/{second}")
+    assert "templates.read" in done("GET", "/v3/teammates/tim")["scopes"]
+    assert not done("GET", "/v3/teammates/tim/subuser_access")["has_restricted_subuser_access"]
+    assert done("PATCH", "/v3/teammates/tim", {"scopes": [], "is_admin": True})["user_type"] == "admin"
+    done("DELETE", "/v3/teammates/tim")
 
 
 def subusers(day: Day) -> None:
@@ -147,6 +183,7 @@ def refusals(client: Client) -> None:
         ("GET", f"/v3/api_keys/{'A' * 22}", None, 404, "not found"),
         ("POST", "/v3/api_keys", {"name": 5}, 400, "Invalid type. Expected: string, given: integer."),
         ("GET", "/v3/nothing", None, 404, "not found"),
+        ("GET", "/v3/teammates/nobody", None, 404, "username not found"),
         ("PUT", "/v3/scopes", {}, 405, "method not allowed"),
         ("POST", "/v3/mail/send", MAIL | {"from": {"email": "x@elsewhere.test"}}, 403, "The from address does not"),
     ):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.acceptance.judges import program
 from tests.acceptance.relay import Document, environment, eventually
-from tests.acceptance.sdk import Answer, a_day
+from tests.acceptance.sdk import Answer, a_day, seat
 from tests.acceptance.site import Site
 from tests.fakes.sink import Sink
 
@@ -100,6 +100,7 @@ def test_the_lock_names_no_registry() -> None:
 
 @pytest.fixture
 def started(site: Site, clients: Path) -> Iterator[NodeClient]:
+    seat(site.data)
     with site.relay() as relay, NodeClient(clients, site.key, relay.ready["http"]) as client:
         yield client
 

@@ -10,7 +10,7 @@ from python_http_client.exceptions import HTTPError, UnauthorizedError  # type: 
 from sendgrid import SendGridAPIClient  # type: ignore[import-untyped]
 
 from tests.acceptance.relay import Document
-from tests.acceptance.sdk import Answer, a_day
+from tests.acceptance.sdk import Answer, a_day, seat
 from tests.acceptance.site import Site
 
 
@@ -52,6 +52,7 @@ def lower(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def test_every_call_works(site: Site) -> None:
+    seat(site.data)
     with site.relay() as relay:
         a_day(PythonClient(site.key, relay.ready["http"]))
 
