@@ -204,7 +204,7 @@ def test_a_restricted_teammate_may_do_for_subusers_what_is_listed(database: Data
         rita = a_restricted_teammate(tx, acme, {shop: READS, club: Grant(Permission.ADMIN)})
         assert rita.scopes == MINIMUM
         assert rita.restricted
-        assert may_act_for(tx, rita, shop) == {"stats.read"}
+        assert may_act_for(tx, rita, shop) == frozenset({"stats.read"})
         assert may_act_for(tx, rita, club) == effective(None, of_subuser=True)
         for none in (other, foreign, acme):
             assert may_act_for(tx, rita, none) is None

@@ -96,5 +96,5 @@ def test_rights_that_contradict_themselves(what: Rights, of_subuser: bool, text:
 
 
 def test_billing_stands_beside_others_for_people() -> None:
-    both = {"billing.read", "mail.send"}
+    both = frozenset({"billing.read", "mail.send"})
     assert checked_scopes(both, of_subuser=False) == both
