@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, cast
+from urllib.parse import urlsplit
 
 from sekisho import sealing, sessions
 from sekisho.accounts import Account
@@ -18,7 +19,9 @@ from sekisho.doors.http.store import Store
 from sekisho.identity import IPAddress
 from sekisho.ids import AccountId, UserId
 from sekisho.ipaccess.activity import Activity, Method
+from sekisho.oidc import Client, Registration
 from sekisho.ports.clock import Clock, SystemClock
+from sekisho.ports.web import WebClient
 from sekisho.service.api import purge
 from sekisho.service.auditing import refusal_writer
 from sekisho.service.config import Config, ListenerTls
@@ -82,6 +85,7 @@ class Dashboard:
                     trusted_proxies=lambda: self._config.http.trusted_proxies,
                     on_attempt=self._attempted,
                     on_failed=self._failed,
+                    oidc=_oidc(config, clock),
                     signup_mode=config.server.signup.value,
                     terms=terms_of(config.signup),
                     smtp_port=_smtp_port(config),
@@ -121,6 +125,21 @@ def sweeper(control: Database, clock: Clock) -> Periodic:
             pace.prune(tx, clock.now_ms())
 
     return Periodic("sessions", sweep, every_s=_SWEEP_S)
+
+
+def _oidc(config: Config, clock: Clock) -> Client | None:
+    ours = config.oidc
+    if not ours.issuer:
+        return None
+    registration = Registration(
+        issuer=ours.issuer,
+        client_id=ours.client_id,
+        client_secret=ours.client_secret,
+        redirect_uri=f"{config.server.public_url}/login/oidc/callback",
+        second_factors=frozenset(ours.second_factor_amr),
+        name=ours.name or urlsplit(ours.issuer).hostname or ours.issuer,
+    )
+    return Client(registration, WebClient(), clock)
 
 
 def _smtp_port(config: Config) -> int:

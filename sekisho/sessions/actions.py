@@ -87,7 +87,8 @@ def advance(
         "scratch": None,
     }
     if stage is Stage.FULL:
-        values["stepped_up_ms"] = at_ms
+        # Another site's second factor was shown who knows when.
+        values["stepped_up_ms"] = None if method is Method.OIDC else at_ms
     if begins:
         values |= {"created_ms": at_ms, "expires_ms": at_ms + ABSOLUTE_MS}
     if user_id is not None:

@@ -20,6 +20,7 @@ from sekisho.doors.http.ratelimit import Paces
 from sekisho.doors.http.store import Store
 from sekisho.identity import IPAddress, IPNetwork
 from sekisho.ids import AccountId, UserId
+from sekisho.oidc import Client
 from sekisho.ports.clock import Clock
 from sekisho.queue.bykey import Purge
 from sekisho.sealing import Sealer
@@ -60,6 +61,8 @@ class Parts:
     """Hears of each second factor that was wrong."""
     form_targets: tuple[str, ...] = ()
     """Origins that forms may lead to, beside our own: the OpenID Provider's."""
+    oidc: Client | None = None
+    """The OpenID Provider that people can log in through; None: none."""
     signup_mode: str = "closed"
     """Who may open an account: ``closed``, ``invitation`` or ``open``."""
     terms: Terms = FIRST_TERMS

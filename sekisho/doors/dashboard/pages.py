@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from sekisho import languages
 from sekisho.doors.dashboard import cookies, csrf
-from sekisho.doors.dashboard.deps import WebRequest
+from sekisho.doors.dashboard.deps import WebRequest, parts_of
 from sekisho.doors.dashboard.flashes import FLASHES
 from sekisho.doors.dashboard.language import choose
 from sekisho.doors.dashboard.nav import may_open, menu_of
@@ -41,7 +41,8 @@ def page(
     """Render a template.
 
     In every one: ``_`` and ``ngettext``, ``visitor`` (None: nobody), ``language``, ``csrf``, ``menu``, ``flash``,
-    ``here`` (path and query, for forms that come back), ``errors`` (by field; empty unless given), and what is given.
+    ``here`` (path and query, for forms that come back), ``outside`` (the OpenID Provider's name, or None),
+    ``errors`` (by field; empty unless given), and what is given.
     """
     state = request.scope["state"]
     visitor: Visitor | None = state.get("visitor")
@@ -56,6 +57,7 @@ def page(
     fresh = "" if session or anonymous else secrets.token_urlsafe(32)
     flash = FLASHES.get(cookies.read(request, cookies.FLASH))
     token = csrf.token_for(csrf.key_of(request), session=session, visitor=anonymous or fresh)
+    client = parts_of(request).oidc
     shown = {
         "visitor": visitor,
         "language": language,
@@ -65,6 +67,7 @@ def page(
         "flash": flash,
         "here": here(request),
         "errors": {},
+        "outside": None if client is None else client.registration.name,
     }
     text = _environment(language).get_template(template).render(shown | context)
     response = Response(text, status_code=status, media_type="text/html")
