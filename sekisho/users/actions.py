@@ -37,6 +37,9 @@ USERNAME_MAX: Final = 64
 # As accounts' names, and no longer: the two are one name space.
 _USERNAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._@+-]{{0,{USERNAME_MAX - 1}}}")
 
+_RESERVED: Final = frozenset({"pending"})
+"""Words that stand where user names do in the vendor's paths."""
+
 PROFILE_FIELD_MAX: Final = 255
 
 
@@ -184,14 +187,8 @@ def set_language(tx: Connection, person: User, language: str | None) -> User:
 def remove(tx: Connection, person: User, *, by: By) -> None:
     """Let somebody in no more; ``policy.people.remove`` takes what else there is of him away first."""
     _leave_word(tx, person, "user.remove", by, {"email": person.email})
-    _forget(tx, person.id)
-
-
-def remove_all_of(tx: Connection, tenant: Account) -> None:
-    """Forget the people of a subuser that goes, once there is nothing else of them."""
-    people = select(user.c.id).where(user.c.account_id == tenant.id)
-    tx.execute(delete(user_address).where(user_address.c.user_id.in_(people)))
-    tx.execute(delete(user).where(user.c.account_id == tenant.id))
+    tx.execute(delete(user_address).where(user_address.c.user_id == person.id))
+    tx.execute(delete(user).where(user.c.id == person.id))
 
 
 def propose_username(tx: Connection, tenant: Account, email: str) -> str:
@@ -218,9 +215,13 @@ def _name_fault(
         text = f"{username!r} cannot be a user name: an address is one only for whom it has been proved to belong to"
         return Declined(Obstacle.USERNAME_MALFORMED, text)
     other = by_username(tx, username)
-    if (other is not None and (person is None or other.id != person.id)) or (
-        # One name space with accounts and subusers, as at the vendor.
-        folded != own and accounts.name_taken(tx, username)
+    if (
+        folded in _RESERVED
+        or (other is not None and (person is None or other.id != person.id))
+        or (
+            # One name space with accounts and subusers, as at the vendor.
+            folded != own and accounts.name_taken(tx, username)
+        )
     ):
         return Declined(Obstacle.USERNAME_TAKEN, f"the user name {username!r} is taken")
     return None
@@ -248,11 +249,6 @@ def _has_owner(tx: Connection, tenant: Account) -> bool:
 
 def _set(tx: Connection, person: User, values: dict[str, object]) -> None:
     tx.execute(update(user).where(user.c.id == person.id).values(values))
-
-
-def _forget(tx: Connection, user_id: UserId) -> None:
-    tx.execute(delete(user_address).where(user_address.c.user_id == user_id))
-    tx.execute(delete(user).where(user.c.id == user_id))
 
 
 def _leave_word(

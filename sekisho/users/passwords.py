@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -103,16 +103,23 @@ def _common() -> frozenset[str]:
 def _score(password: Secret[str], about: Sequence[str]) -> int:
     from zxcvbn import zxcvbn  # noqa: PLC0415  # see above
 
+    known = _words(about)
+    whole = password.reveal()[:_JUDGED_MAX]
+    # Once more without what is known: zxcvbn counts the ways in which known words can be put together, but few do.
+    rest = re.sub("|".join(re.escape(one) for one in known if len(one) >= _TELLING_MIN), "", whole, flags=re.IGNORECASE)
+    if not rest:
+        return 0
     with _judging:
-        judged = zxcvbn(password.reveal()[:_JUDGED_MAX], user_inputs=list(_words(about)))
-    return int(judged["score"])
+        return min(int(zxcvbn(one, user_inputs=known)["score"]) for one in {whole, rest})
 
 
-def _words(about: Sequence[str]) -> Iterator[str]:
-    """What is known of somebody, whole and in its parts."""
-    for text in ("sekisho", *about):
-        yield text
-        yield from (part for part in re.split(r"\W+", text) if len(part) >= _PART_MIN)
+def _words(about: Sequence[str]) -> list[str]:
+    """What is known of somebody, whole and in its parts, the longest first."""
+    texts = ("sekisho", *about)
+    found = {one for text in texts for one in (text, *re.split(r"\W+", text)) if len(one) >= _PART_MIN}
+    return sorted(found, key=lambda one: (-len(one), one))
 
 
 _PART_MIN: Final = 3
+_TELLING_MIN: Final = 4
+"""Characters of a part that stands in no other word by chance."""
