@@ -101,7 +101,7 @@ class Relay:
         self.logs = logs
         self.ready: Document = None
         self._ca_file = ca_file
-        self._environment = environment() | (env or {})
+        self._more = env or {}
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -130,7 +130,7 @@ class Relay:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                env=self._environment,
+                env=environment() | self._more,  # read at each start: tests set it in between
             )
         eventually(
             lambda: b"\n" in out.read_bytes() or process.poll() is not None, "a line on stdout", timeout_s=PATIENCE_S
