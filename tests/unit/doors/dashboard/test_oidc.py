@@ -40,7 +40,7 @@ async def there_and_back(browser: Browser, provider: FakeProvider, **claims: Any
     assert left.headers["location"].startswith(METADATA["authorization_endpoint"])
     query = {name: values[0] for name, values in parse_qs(address.query).items()}
     now_s = browser.dashboard.clock.now_ms() // 1000
-    said = {"nonce": query["nonce"], "iat": now_s, "exp": now_s + 300} | claims
+    said: dict[str, Any] = {"nonce": query["nonce"], "iat": now_s, "exp": now_s + 300} | claims
     provider.grant(provider.token(**({"email": "ann@example.com"} | said)))
     return await browser.get(f"/login/oidc/callback?code=c&state={query['state']}")
 
