@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from hypothesis import settings
 
 from sekisho.db import Database, History, Postgres
 from tests.fakes.control import make_tables
-from tests.fakes.databases import Engine, NewDatabase
+from tests.fakes.databases import Engine, FurnishedDatabase, NewDatabase, copy_of_tables
 from tests.fakes.postgresql import Postgresql, some_server
 
 settings.register_profile("sekisho", deadline=None, print_blob=True)

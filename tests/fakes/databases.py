@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import quote, urlencode
+
+import sqlalchemy as sa
 
 from sekisho.db import Database, History, Postgres, parse_postgres
 from tests.fakes.postgresql import session_of
@@ -25,6 +28,31 @@ class NewDatabase(Protocol):
     """Makes an empty database of a test's own; closed and gone after the test."""
 
     def __call__(self, history: History = History.CONTROL) -> Database: ...
+
+
+class FurnishedDatabase(Protocol):
+    """Gives a database with empty tables, a test's own; those of the history, where none are named."""
+
+    def __call__(self, history: History = History.CONTROL, metadata: sa.MetaData | None = None) -> Database: ...
+
+
+_prepared: Final[dict[sa.MetaData, tuple[frozenset[str], bytes]]] = {}
+
+
+def copy_of_tables(metadata: sa.MetaData, path: Path) -> Path:
+    """Write the file that a Database would have after ``create_all``."""
+    names, content = _prepared.get(metadata, (frozenset(), b""))
+    if names != metadata.tables.keys():  # modules that were imported since have brought more tables
+        with tempfile.TemporaryDirectory() as folder:
+            made = Database(Path(folder, "made.db"))
+            with made.begin() as tx:
+                metadata.create_all(tx)
+            made.close()
+            content = Path(folder, "made.db").read_bytes()
+        _prepared[metadata] = frozenset(metadata.tables), content
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(content)
+    return path
 
 
 def named(database: Database) -> str:
