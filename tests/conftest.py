@@ -11,8 +11,9 @@ import sqlalchemy as sa
 import structlog
 from hypothesis import settings
 
-from sekisho.db import Database, History, Postgres
-from tests.fakes.control import make_tables
+import sekisho.events.tables  # noqa: F401  # all tables are known
+import tests.fakes.control  # noqa: F401  # the same
+from sekisho.db import Database, History
 from tests.fakes.databases import Engine, FurnishedDatabase, NewDatabase, copy_of_tables
 from tests.fakes.postgresql import Postgresql, some_server
 
@@ -62,22 +63,6 @@ def new_database(engine: Engine, request: pytest.FixtureRequest, tmp_path: Path)
             return database
 
         yield make
-
-
-@pytest.fixture(scope="session")
-def control_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Control data, empty, with all tables: to be copied, since making fifty tables takes longer than most tests."""
-    path = tmp_path_factory.mktemp("model") / "control.db"
-    make_tables(Database(path)).close()
-    return path
-
-
-@pytest.fixture(scope="session")
-def control_server(postgresql: Postgresql) -> Iterator[Postgres]:
-    """The same on the server."""
-    with postgresql.database() as place:
-        make_tables(Database(place.of(History.CONTROL))).close()
-        yield place
 
 
 @pytest.fixture
