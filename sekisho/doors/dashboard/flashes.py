@@ -9,6 +9,7 @@ from sekisho.languages import N_
 FLASHES: Final[dict[str, str]] = {
     "app-added": N_("The authenticator app is set up."),
     "factor-removed": N_("It was removed."),
+    "passkey-failed": N_("The passkey did not let you in. Try again, or log in with your password."),
     "passkey-added": N_("The passkey was added."),
     "recovery-used": N_("You used a recovery code. Set up anew what you have lost, and look how many codes are left."),
     "second-ended": N_("Too many wrong codes. Wait a quarter of an hour, then log in again."),

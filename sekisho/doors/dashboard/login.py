@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 from sekisho import sessions
 from sekisho.doors.dashboard import cookies, entry
 from sekisho.doors.dashboard.admission import LANDINGS
-from sekisho.doors.dashboard.deps import TheParts, WebRequest
+from sekisho.doors.dashboard.deps import Parts, TheParts, WebRequest
 from sekisho.doors.dashboard.forms import read_form
 from sekisho.doors.dashboard.pages import go, own_path, page
 from sekisho.doors.dashboard.visitor import Visiting
 from sekisho.doors.http.address import counted_as
 from sekisho.doors.http.store import Stored
+from sekisho.factors import relying_party
 from sekisho.languages import N_
 from sekisho.sessions import Begun
 from sekisho.users.login import TooOften, Wrong
@@ -29,11 +30,11 @@ TOO_OFTEN: Final = N_("Too many tries. Wait a quarter of an hour, then try again
 
 
 @get("/login")
-async def form_shown(request: WebRequest, visitor: Visiting) -> Response[str]:
+async def form_shown(request: WebRequest, visitor: Visiting, parts: TheParts) -> Response[str]:
     target = own_path(request.query_params.get("next", "/"))
     if visitor.session is not None and visitor.user is not None:
         return go(LANDINGS[visitor.session.stage] if not visitor.is_full else target)
-    return page(request, "login.html", next=target, name="", fault=None)
+    return _page(request, parts, target)
 
 
 @post("/login")
@@ -47,9 +48,9 @@ async def log_in(request: WebRequest, visitor: Visiting, parts: TheParts, store:
     )
     match found:
         case Wrong():
-            return page(request, "login.html", status=422, next=target, name=name, fault=WRONG)
+            return _page(request, parts, target, name=name, fault=WRONG, status=422)
         case TooOften():
-            response = page(request, "login.html", status=429, next=target, name=name, fault=TOO_OFTEN)
+            response = _page(request, parts, target, name=name, fault=TOO_OFTEN, status=429)
             response.headers["Retry-After"] = str(found.wait_s)
             return response
     person = found
@@ -58,6 +59,21 @@ async def log_in(request: WebRequest, visitor: Visiting, parts: TheParts, store:
         return entry.begin(tx, request, visitor, person)
 
     return entry.enter(request, await store.write(begin), target)
+
+
+def _page(
+    request: WebRequest, parts: Parts, target: str, *, name: str = "", fault: str | None = None, status: int = 200
+) -> Response[str]:
+    return page(
+        request,
+        "login.html",
+        status=status,
+        next=target,
+        name=name,
+        fault=fault,
+        passkeys=relying_party(parts.public_url) is not None,
+        opens_accounts=parts.signup_mode == "open",
+    )
 
 
 @post("/logout")
