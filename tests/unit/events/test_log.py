@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 import sqlalchemy as sa
 
-from sekisho import db
-from sekisho.db import Database, History
+from sekisho.db import Database
 from sekisho.events import log
 from sekisho.events.log import Moved, Selection, Unreadable
 from sekisho.events.model import EventKind
@@ -17,18 +16,14 @@ from sekisho.events.tables import event, event_day, event_unreadable
 from sekisho.ids import AccountId, KeyId
 from sekisho.queue.model import Bounced, BounceType, Deferred, Expired
 from sekisho.queue.spool import Settlement
-from tests.fakes.databases import NewDatabase
 from tests.unit.events.stories import ACCEPTED_MS, DAY, message, settled
 
 SPOOL = "spool-1"
 
 
 @pytest.fixture
-def database(new_database: NewDatabase) -> Database:
-    made = new_database(History.EVENTS)
-    with made.begin() as tx:
-        db.events.create_all(tx)
-    return made
+def database(event_store: Database) -> Database:
+    return event_store
 
 
 def numbered(*settlements: Settlement, first_seq: int = 1) -> list[Moved | Unreadable]:

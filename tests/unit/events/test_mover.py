@@ -15,23 +15,19 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from sekisho import db
-from sekisho.db import Database, History
+from sekisho.db import Database
 from sekisho.events import log, mover
 from sekisho.events.mover import Mover, exclusive, move_batch
 from sekisho.events.record import encode
 from sekisho.events.tables import event_unreadable
-from tests.fakes.databases import NewDatabase
 from tests.unit.events.stories import ACCEPTED_MS, MemoryOutbox, message, settled
 
 POLL_S = 0.005
 
 
 @pytest.fixture
-def database(new_database: NewDatabase) -> Database:
-    made = new_database(History.EVENTS)
-    with made.begin() as tx:
-        db.events.create_all(tx)
-    return made
+def database(event_store: Database) -> Database:
+    return event_store
 
 
 def filled(messages: int, outbox: MemoryOutbox | None = None) -> MemoryOutbox:

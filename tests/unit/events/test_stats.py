@@ -3,18 +3,14 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from sekisho.db import Database, History, events
+from sekisho.db import Database
 from sekisho.events.stats import METRICS, Days, added, by_day, over, reputation
 from sekisho.events.tables import event_day
-from tests.fakes.databases import NewDatabase
 
 
 @pytest.fixture
-def store(new_database: NewDatabase) -> Database:
-    database = new_database(History.EVENTS)
-    with database.begin() as tx:
-        events.create_all(tx)
-    return database
+def store(event_store: Database) -> Database:
+    return event_store
 
 
 def counted(store: Database, *rows: tuple[int, int, int, str, int]) -> None:

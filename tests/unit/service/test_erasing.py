@@ -7,21 +7,16 @@ import sqlalchemy as sa
 
 from sekisho import accounts
 from sekisho.accounts import Account
-from sekisho.db import Database, History
-from sekisho.db import events as event_tables
+from sekisho.db import Database
 from sekisho.events.tables import event, event_day
 from sekisho.policy.closing import delete_subuser
 from sekisho.service.erasing import SETTLED_MS, erase
 from tests.fakes.control import BY, NOW_MS, RELAY, a_subuser, an_account
-from tests.fakes.databases import NewDatabase
 
 
 @pytest.fixture
-def events(new_database: NewDatabase) -> Database:
-    database = new_database(History.EVENTS)
-    with database.begin() as tx:
-        event_tables.create_all(tx)
-    return database
+def events(event_store: Database) -> Database:
+    return event_store
 
 
 def happened(events: Database, tenant: Account, count: int) -> None:
