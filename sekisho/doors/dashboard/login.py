@@ -34,7 +34,7 @@ async def form_shown(request: WebRequest, visitor: Visiting, parts: TheParts) ->
     target = own_path(request.query_params.get("next", "/"))
     if visitor.session is not None and visitor.user is not None:
         return go(LANDINGS[visitor.session.stage] if not visitor.is_full else target)
-    return _page(request, parts, target)
+    return show_form(request, parts, target)
 
 
 @post("/login")
@@ -48,9 +48,9 @@ async def log_in(request: WebRequest, visitor: Visiting, parts: TheParts, store:
     )
     match found:
         case Wrong():
-            return _page(request, parts, target, name=name, fault=WRONG, status=422)
+            return show_form(request, parts, target, name=name, fault=WRONG, status=422)
         case TooOften():
-            response = _page(request, parts, target, name=name, fault=TOO_OFTEN, status=429)
+            response = show_form(request, parts, target, name=name, fault=TOO_OFTEN, status=429)
             response.headers["Retry-After"] = str(found.wait_s)
             return response
     person = found
@@ -61,9 +61,10 @@ async def log_in(request: WebRequest, visitor: Visiting, parts: TheParts, store:
     return entry.enter(request, await store.write(begin), target)
 
 
-def _page(
+def show_form(
     request: WebRequest, parts: Parts, target: str, *, name: str = "", fault: str | None = None, status: int = 200
 ) -> Response[str]:
+    """Show the log-in page, with what is wrong."""
     return page(
         request,
         "login.html",

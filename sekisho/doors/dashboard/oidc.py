@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 
 from sekisho import factors, oidc
 from sekisho.doors.dashboard import cookies, entry
-from sekisho.doors.dashboard.deps import Parts, TheParts, WebRequest
+from sekisho.doors.dashboard.deps import Parts, TheParts, WebRequest, parts_of
 from sekisho.doors.dashboard.forms import read_form
+from sekisho.doors.dashboard.login import show_form
 from sekisho.doors.dashboard.pages import go, own_path, page
 from sekisho.doors.dashboard.problems import PageProblem
 from sekisho.doors.dashboard.visitor import Visiting, Visitor, must_stand
@@ -87,7 +88,7 @@ async def come_back(request: WebRequest, visitor: Visiting, parts: TheParts, sto
     found = await store.write(lambda tx: _begin(tx, request, visitor, parts, outsider))
     if found is None:
         parts.on_failed(visitor.address, None, None)
-        response: Response[Any] = page(request, "login.html", status=422, next=journey.next, name="", fault=NOBODY)
+        response: Response[Any] = show_form(request, parts, journey.next, fault=NOBODY, status=422)
     else:
         linked, begun = found
         target = journey.next if not linked.by_address else _offer(parts, linked, outsider, visitor.now_ms)
@@ -143,7 +144,7 @@ def _client(parts: Parts) -> Client:
 
 def _failed(request: WebRequest, trouble: Trouble, target: str) -> Response[Any]:
     _log.warning("oidc.failed", request=request.scope["state"]["request_id"], reason=trouble.reason)
-    response = page(request, "login.html", status=422, next=target, name="", fault=FAILED)
+    response = show_form(request, parts_of(request), target, fault=FAILED, status=422)
     cookies.drop(request, response, _COOKIE)
     return response
 
