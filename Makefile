@@ -13,7 +13,7 @@ DEV := $(VENV)/.installed-dev
 
 BENCHES := bench bench-connections bench-sizes bench-burst bench-memory bench-idle bench-deep bench-isolation bench-api
 
-.PHONY: run install dev-install test test-slow fuzz lint format docs $(BENCHES) lock clean
+.PHONY: run install dev-install test test-slow fuzz lint format docs messages $(BENCHES) lock clean
 
 run: $(RUNTIME) ## start a whole relay on this machine, in capture mode; Ctrl-C stops it
 	@exec $(BIN)/sekisho dev $(ARGS)
@@ -43,6 +43,9 @@ format: $(DEV)
 
 docs: $(DEV) ## write the generated pages of docs/ anew
 	$(BIN)/python tools/gendocs.py
+
+messages: $(DEV) ## bring the catalogues of sekisho/locale up to date with the texts of the code; says what is left to translate
+	$(BIN)/python -m tools.messages
 
 # docs/benchmarks.md says what each measures. BENCH=folder of the bench.
 $(BENCHES): $(RUNTIME) ## measure this checkout; `bench`, `-connections` and `-sizes` against Postfix + OpenDKIM
