@@ -22,6 +22,7 @@ from sekisho.doors.dashboard import (
     cookies,
     enrol,
     home,
+    invitations,
     ipaccess,
     keys,
     keystopping,
@@ -35,6 +36,7 @@ from sekisho.doors.dashboard import (
     static,
     stepup,
     subusers,
+    teammates,
     ways,
 )
 from sekisho.doors.dashboard.admission import Admission
@@ -57,6 +59,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *auditlog.HANDLERS,
     *enrol.HANDLERS,
     *home.HANDLERS,
+    *invitations.HANDLERS,
     *ipaccess.HANDLERS,
     *keys.HANDLERS,
     *keystopping.HANDLERS,
@@ -70,6 +73,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *static.HANDLERS,
     *stepup.HANDLERS,
     *subusers.HANDLERS,
+    *teammates.HANDLERS,
     *ways.HANDLERS,
 )
 

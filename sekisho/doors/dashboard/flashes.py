@@ -17,6 +17,7 @@ FLASHES: Final[dict[str, str]] = {
     "acting-ended": N_("You act for your own account again."),
     "email-asked": N_("A letter with a link is on its way to the new address."),
     "email-changed": N_("Your address was confirmed."),
+    "invitation-withdrawn": N_("The invitation was withdrawn: its link opens nothing."),
     "ip-access-added": N_("The list lets them in from now on."),
     "ip-access-confirmed": N_("The list is confirmed, and stays."),
     "ip-access-removed": N_("They were taken off the list."),
@@ -28,6 +29,8 @@ FLASHES: Final[dict[str, str]] = {
     "key-released": N_("The key works again, and its mail may go out."),
     "key-revoked": N_("The key was revoked."),
     "password-changed": N_("Your password was changed, and your other sessions were ended."),
+    "scopes-denied": N_("The request was denied."),
+    "scopes-given": N_("The scopes were given."),
     "session-ended": N_("The session was ended."),
     "sessions-ended": N_("All your other sessions were ended."),
     "signed-out": N_("You are logged out."),
@@ -38,5 +41,8 @@ FLASHES: Final[dict[str, str]] = {
     "subuser-disabled": N_("The subuser was disabled."),
     "subuser-enabled": N_("The subuser was enabled."),
     "subuser-made": N_("The subuser was made."),
+    "teammate-changed": N_("The rights were changed."),
+    "teammate-invited": N_("A letter with the invitation is on its way."),
+    "teammate-removed": N_("The teammate was removed."),
 }
 """Every module's author adds his own lines."""

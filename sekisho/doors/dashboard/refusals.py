@@ -19,6 +19,14 @@ _TEXTS: Final[dict[Obstacle, str]] = {
     ),
     Obstacle.USERNAME_TAKEN: N_("This name is taken. Choose another one."),
     Obstacle.EMAIL_MALFORMED: N_("This is not an e-mail address such as ann@example.com."),
+    Obstacle.SUBUSER_UNKNOWN: N_("Name one or more subusers of the account, each by its whole name."),
+    Obstacle.TEAMMATE_TAKEN: N_("This person is a teammate, or is invited, already."),
+    Obstacle.TEAMMATE_OUT_OF_REACH: N_(
+        "Nobody changes or removes the owner, himself, or somebody who may do more than he."
+    ),
+    Obstacle.TEAMMATES_TOO_MANY: N_("There are as many teammates as there can be. Remove one first."),
+    Obstacle.RIGHTS_MALFORMED: N_("Choose one of the ways to give rights."),
+    Obstacle.INVITATIONS_TOO_MANY: N_("Too many invitations were sent within a day. Go on tomorrow."),
     Obstacle.SUBUSERS_TOO_MANY: N_("The account has as many subusers as it can have. Delete one first."),
     Obstacle.CREDITS_UNLIMITED: N_("The credits are unlimited, so there is nothing to add to."),
     Obstacle.KEYS_TOO_MANY: N_("There are as many keys as there can be. Revoke one first."),
