@@ -28,6 +28,7 @@ from sekisho.doors.cli import (
     queue,
     serve,
     subusers,
+    users,
 )
 from sekisho.doors.cli.common import CommandError
 from sekisho.doors.cli.later import NotYet
@@ -73,6 +74,7 @@ app.command("dev")(dev.dev)
 app.command("check")(check.check)
 app.add_typer(accounts.app, name="account")
 app.add_typer(subusers.app, name="subuser")
+app.add_typer(users.app, name="user")
 app.add_typer(keys.app, name="key")
 app.add_typer(ipaccess.app, name="ip-access")
 app.add_typer(domains.app, name="domain")
@@ -82,10 +84,8 @@ app.add_typer(events.app, name="events")
 app.add_typer(audit.app, name="audit")
 app.add_typer(database.app, name="db")
 
-_PEOPLE: Final = "the People release brings it"
 _LATER: Final = "a later release brings it"
 
-later.add(later.group(app, "user"), "reset-2fa", "user reset-2fa", _PEOPLE)
 later.add(app, "backup", "backup", _LATER)
 later.add(app, "restore", "restore", _LATER)
 

@@ -18,10 +18,3 @@ def add(app: typer.Typer, name: str, title: str, brings: str) -> None:
     def refuse(context: typer.Context) -> None:  # noqa: ARG001 - takes whatever follows the name
         message = f"{title}: not in this version; {brings}"
         raise NotYet(message)
-
-
-def group(app: typer.Typer, name: str) -> typer.Typer:
-    """Add a group of such commands."""
-    inner = typer.Typer(no_args_is_help=True, help="Not in this version.")
-    app.add_typer(inner, name=name, hidden=True)
-    return inner

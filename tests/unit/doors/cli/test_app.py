@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[4]
 COMMANDS = """
 account create|account list|account disable|account enable
 subuser create|subuser list|subuser disable|subuser enable|subuser delete
+user list|user show|user reset-2fa
 key create|key list|key show|key revoke
 domain add|domain verify|domain list|domain show|domain remove|domain assign
 queue status|queue list|queue show|queue retry|queue hold|queue release|queue drop
@@ -29,7 +30,7 @@ serve
 """
 """The contract's, as far as this version has them."""
 
-LATER = ("user reset-2fa", "backup", "restore")
+LATER = ("backup", "restore")
 
 
 def commands() -> Iterator[tuple[str, typer.core.TyperCommand]]:
