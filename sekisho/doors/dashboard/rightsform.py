@@ -66,9 +66,9 @@ def invited(tx: Connection, tenant: Account, typed: RightsForm) -> Rights | Decl
     """Say what an invitation is to give."""
     if typed.access != SUBUSERS:
         return changed(typed, {})
-    named = [accounts.find_subuser_of(tx, tenant.id, name) for name in typed.names.replace(",", " ").split()]
-    found = [one for one in named if one is not None]
-    if not found or len(found) < len(named):
+    wanted = {name.lower() for name in typed.names.replace(",", " ").split()}
+    found = [one for one in accounts.list_subusers(tx, tenant.id) if one.name.lower() in wanted]
+    if not found or len(found) < len(wanted):
         return Declined(Obstacle.SUBUSER_UNKNOWN, f"{tenant.name} has no such subuser")
     given = granted(typed.there, typed.scopes)
     return Rights(access={one.id: given for one in found})

@@ -69,13 +69,13 @@ async def one(request: WebRequest, visitor: Visiting, store: Stored, name: FromP
         return person, rights, accounts.names(tx, rights.access or ())
 
     person, rights, named = await store.read(look)
-    given = sorted((named[number], grant) for number, grant in (rights.access or {}).items()) if rights.access else []
+    given = [(named[number], grant) for number, grant in (rights.access or {}).items()]
     return page(
         request,
         "teammate.html",
         person=person,
         rights=rights,
-        given=given,
+        given=sorted(given, key=lambda pair: pair[0]),
         path=_path(person.username),
         reachable=teammates.out_of_reach(person, visitor.person.id) is None,
     )

@@ -13,6 +13,8 @@ from tests.fakes.dashboard import Browser, Dashboard
         ("/keys/new", "APIキーの作成"),
         ("/subusers", "サブユーザー"),
         ("/subusers/new", "サブユーザーの作成"),
+        ("/teammates", "チームメイト"),
+        ("/invitations/new", "チームメイトを招待する"),
         ("/ip-access", "IPアクセス"),
         ("/audit", "監査ログ"),
         ("/notices", "お知らせ"),
