@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,8 @@ class Parts:
     mains: Mapping[Role, Callable[[WorkerContext], int]]
     make_shared: Callable[[int], SharedTable | None]
     """Make the memory that so many relay workers share."""
+    loads: Mapping[Role, Callable[[], None]] = field(default_factory=dict)
+    """What a role's process does before it becomes its user: imports that are its own."""
     prepare: Callable[[Config, DataDir], None] | None = None
     """Further preparation as the owner of the data directory; raises StartProblem."""
 
@@ -125,6 +127,7 @@ def launch(gather: Callable[[], Source], manner: Manner, parts: Parts) -> int:
                 certificate=certificate,
                 shared=parts.make_shared(len(bound.relays)) if bound.relays else None,
                 mains={role: main for role, main in parts.mains.items() if role in manner.roles},
+                loads=parts.loads,
                 gather=gather,
                 read_certificate=lambda fresh: _reread(fresh, directory, owner, manner.certificate_names),
                 announce=lambda: manner.announce(_announcement(config, directory, owner, bound, manner)),

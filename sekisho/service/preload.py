@@ -2,7 +2,7 @@
 
 Whoever a process becomes need not be able to read the interpreter's own library (a pyenv under /root, a container built
 by root): an import that comes too late would fail in the middle of the work. Imported before the fork, the modules are
-also one copy of memory for all workers.
+also one copy of memory for all workers. What is the web worker's alone is in ``parts``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ _LATE: Final = (
     "encodings.utf_8",
     "sqlalchemy.dialects.sqlite",
     "stringprep",
-    "uvicorn.lifespan.off",
-    "uvicorn.protocols.http.h11_impl",
 )
 
 _MIGRATIONS: Final = ("sekisho.migrations.run",)

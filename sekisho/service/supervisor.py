@@ -54,6 +54,8 @@ class Plan:
     certificate: Certificate
     shared: SharedTable | None
     mains: Mapping[Role, Callable[[WorkerContext], int]]
+    loads: Mapping[Role, Callable[[], None]]
+    """Done in a role's process before it becomes its user."""
     gather: Callable[[], Source]
     """Read the configuration again (SIGHUP); raises ConfigError."""
     read_certificate: Callable[[Config], Certificate]
@@ -204,7 +206,7 @@ class _Supervisor:
     def _start(self, worker: _Worker) -> None:
         ours, theirs = socket.socketpair()
         context = self._context(worker, theirs)
-        main = self._plan.mains[worker.role]
+        main, load = self._plan.mains[worker.role], self._plan.loads.get(worker.role)
 
         def settle() -> None:
             # Everything of the supervisor's and of the other workers': each end left open here would keep a death
@@ -218,6 +220,8 @@ class _Supervisor:
                     other.channel.close()
             self._close_sockets(keep=context)
             telemetry.configure(self._plan.log_format, self._config.server.log_level, worker.name)
+            if load is not None:
+                load()
 
         worker.pid = spawn(f"sekisho-{worker.name}", self._plan.owner, settle, lambda: main(context))
         theirs.close()
