@@ -50,6 +50,7 @@ from sekisho.doors.api.v3 import (
     subusers,
     teammates,
     user,
+    user_owner,
 )
 from sekisho.doors.api.v3.mail_body import check_type
 from sekisho.doors.api.v3.mail_send import Mailing
@@ -78,6 +79,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     *subusers.HANDLERS,
     *teammates.HANDLERS,
     *user.HANDLERS,
+    *user_owner.HANDLERS,
 )
 
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")

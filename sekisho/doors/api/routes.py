@@ -90,4 +90,10 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("DELETE", "/v3/teammates/{username}"): Route("teammates.delete"),
     ("GET", "/v3/user/account"): Route("user.account.read"),
     ("GET", "/v3/user/credits"): Route("user.credits.read"),
+    ("GET", "/v3/user/email"): Route("user.email.read"),
+    ("PUT", "/v3/user/email"): Route("user.email.update"),
+    ("GET", "/v3/user/profile"): Route("user.profile.read"),
+    ("PATCH", "/v3/user/profile"): Route("user.profile.update"),
+    ("GET", "/v3/user/username"): Route("user.username.read"),
+    ("PUT", "/v3/user/username"): Route("user.username.update"),
 }

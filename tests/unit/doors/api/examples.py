@@ -40,6 +40,7 @@ BODIES: Final[dict[Place, Any]] = {
     ("PATCH", "/v3/subusers/{subuser_name}/credits/remaining"): {"allocation_update": 1},
     ("PATCH", "/v3/subusers/{subuser_name}/website_access"): {"disabled": True},
     ("PATCH", "/v3/teammates/{username}"): {"scopes": ["stats.read"], "is_admin": False},
+    ("PATCH", "/v3/user/profile"): {"city": "Kyoto"},
     ("POST", "/leaked-key"): f"SG.{'A' * 22}.{'A' * 43}",
     ("POST", "/v3/access_settings/whitelist"): {"ips": [{"ip": "192.0.2.0/24"}]},
     ("POST", "/v3/api_keys"): {"name": "made", "scopes": ["stats.read"]},
@@ -53,6 +54,8 @@ BODIES: Final[dict[Place, Any]] = {
     ("POST", "/v3/teammates"): {"email": "invited@example.com", "scopes": ["stats.read"], "is_admin": False},
     ("PUT", "/v3/api_keys/{api_key_id}"): {"name": "replaced", "scopes": ["stats.read"]},
     ("PUT", "/v3/subusers/{subuser_name}/credits"): {"type": "unlimited"},
+    ("PUT", "/v3/user/email"): {"email": "renamed@example.com"},
+    ("PUT", "/v3/user/username"): {"username": "renamed"},
 }
 
 QUERIES: Final[dict[Place, Mapping[str, str]]] = {

@@ -263,3 +263,6 @@ async def go_through(clerk: Clerk) -> None:
     await done(("DELETE", subuser))
     await done(("GET", "/v3/user/account"))
     await done(("GET", "/v3/user/credits"))
+    for method, path in (("PUT", "email"), ("PUT", "username"), ("PATCH", "profile")):
+        await done((method, f"/v3/user/{path}"))
+        await done(("GET", f"/v3/user/{path}"))

@@ -37,7 +37,8 @@ from sekisho.domains.tables import domain
 from tests.fakes.api import CLIENT, ApiDoor
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import BY, a_domain, a_key, a_subuser, an_account, make_tables
-from tests.unit.doors.api.examples import DOCUMENT, Place
+from tests.fakes.people import a_teammate, an_owner
+from tests.unit.doors.api.examples import DOCUMENT, UNKNOWN, Place
 
 EXAMPLES: Final = 8
 """Of each route and mode: CI runs this within a minute."""
@@ -75,8 +76,16 @@ class House:
             tx.execute(sa.update(domain).where(domain.c.id == claim.id).values(valid=True))
             rules = ipaccess.add(tx, account.id, [f"{CLIENT}/32"], caller=None, confirmed=True, by=BY)
             assert isinstance(rules, tuple)
+            an_owner(tx, account, f"{name}owner")
+            mate = a_teammate(tx, account, f"{name}mate")
             key = a_key(tx, account)
-        ids = {"api_key_id": key.key.id, "rule_id": str(rules[0].id), "subuser_name": f"{name}shop"}
+        ids = UNKNOWN | {
+            "api_key_id": key.key.id,
+            "rule_id": str(rules[0].id),
+            "subuser_name": f"{name}shop",
+            "teammate_name": mate.username,
+            "username": mate.username,
+        }
         return key.text.reveal().decode(), ids
 
     def ask(self, case: Any, key: str) -> httpx.Response:
