@@ -201,7 +201,9 @@ def test_an_owner_sets_up_logs_in_and_sends_with_a_key_of_his_own(place: Place, 
     )
 
 
-def test_a_forgotten_password_leaves_the_second_factor(place: Place, browser: Browser) -> None:
+def test_a_forgotten_password_leaves_the_second_factor_and_a_lost_one_is_the_operators_to_reset(
+    place: Place, browser: Browser
+) -> None:
     owner = set_up(place, browser)
     answers = []
     with Browser(place.origin) as forgetful:
@@ -231,3 +233,9 @@ def test_a_forgotten_password_leaves_the_second_factor(place: Place, browser: Br
     browser.at("/login/second")
     browser.send("/login/second", {"code": owner.recovery_code()})
     browser.at("/security")
+
+    place.run("user", "reset-2fa", OWNER)
+    browser.open("/")
+    owner.say_password(browser)
+    browser.open("/keys")
+    owner.enrol(browser)
