@@ -327,7 +327,8 @@ async def test_there_is_no_way_around(door: ApiDoor, key: Issued, path: str) -> 
 
 
 def ids(text: str) -> dict[str, str]:
-    return {"api_key_id": text, "rule_id": text, "subuser_name": text}
+    names = ("api_key_id", "request_id", "rule_id", "subuser_name", "teammate_name", "token", "username")
+    return dict.fromkeys(names, text)
 
 
 def queries() -> Iterator[tuple[str, str]]:

@@ -38,6 +38,7 @@ def test_everybodys_log_is_shown_or_one_of_them(made: CommandLine) -> None:
     shown = made.json("audit", "show")["entries"]
     assert [(one["account"], one["action"]) for one in shown] == [
         ("acme", "account.create"),
+        ("acme", "account.owner_link"),
         ("shop", "subuser.create"),
         ("acme", "account.disable"),
         ("acme", "account.enable"),
@@ -60,9 +61,9 @@ def test_a_log_as_it_was_written_is_valid(made: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        (sa.update(audit).where(audit.c.action == "account.disable").values(details='{"x":1}'), "entry 2 was changed"),
-        (sa.delete(audit).where(audit.c.action == "account.disable"), "entry 2 is missing"),
-        (sa.delete(audit).where(audit.c.action == "account.enable"), "entry 3 is missing: cut off"),
+        (sa.update(audit).where(audit.c.action == "account.disable").values(details='{"x":1}'), "entry 3 was changed"),
+        (sa.delete(audit).where(audit.c.action == "account.disable"), "entry 3 is missing"),
+        (sa.delete(audit).where(audit.c.action == "account.enable"), "entry 4 is missing: cut off"),
     ],
 )
 def test_tampering_is_told_and_the_command_fails(made: CommandLine, statement: sa.Executable, said: str) -> None:
@@ -78,12 +79,12 @@ def test_a_tail_that_was_cut_with_its_note_is_known_by_a_signed_head(made: Comma
     (made.directory / "audit-heads.jsonl").unlink()
     change(made, sa.delete(audit).where(audit.c.action.in_(["account.enable", "account.disable"])))
     with made.control.begin() as tx:
-        hashed = tx.execute(sa.select(audit.c.hash).where(audit.c.action == "account.create")).scalar_one()
-        tx.execute(sa.text("UPDATE audit_chain SET seq = 1, hash = :h WHERE chain = 1"), {"h": hashed})
+        hashed = tx.execute(sa.select(audit.c.hash).where(audit.c.action == "account.owner_link")).scalar_one()
+        tx.execute(sa.text("UPDATE audit_chain SET seq = 2, hash = :h WHERE chain = 1"), {"h": hashed})
     assert made.json("audit", "verify")["valid"] is True
     status, out, _ = made("audit", "verify", "--head", str(elsewhere))
     assert status == 1
-    assert "entries 2 to 3 are missing: cut off the end" in out
+    assert "entries 3 to 4 are missing: cut off the end" in out
 
 
 def test_an_export_is_verified_without_the_database(made: CommandLine, tmp_path: Path) -> None:
