@@ -16,7 +16,7 @@ from sekisho.db import Database
 from sekisho.doors.api.routes import ROUTES
 from sekisho.refusal import Declined
 from tests.fakes.control import BY
-from tests.fakes.people import a_teammate
+from tests.fakes.people import a_teammate, an_owner
 
 Document = Any
 
@@ -116,6 +116,11 @@ def keys_and_lists(day: Day) -> None:
     done("GET", "/v3/notices")
     assert done("GET", "/v3/user/account")["type"] == "paid"
     done("GET", "/v3/user/credits")
+    for what, change in (("email", {"email": "o2@example.test"}), ("username", {"username": "acme-owner"})):
+        done("GET", f"/v3/user/{what}")
+        done("PUT", f"/v3/user/{what}", change)
+    done("PATCH", "/v3/user/profile", {"city": "Edo"})
+    assert done("GET", "/v3/user/profile")["city"] == "Edo"
 
 
 def seat(data: Path) -> None:
@@ -123,6 +128,7 @@ def seat(data: Path) -> None:
     with closing(Database(data / "control.db")) as database, database.begin() as tx:
         acme = find_account(tx, "acme")
         assert acme is not None
+        an_owner(tx, acme)
         tim = a_teammate(tx, acme, "tim")
         for group in ("Templates", "Alerts"):
             assert not isinstance(teammates.ask(tx, acme, tim, group, by=BY), Declined)
