@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sekisho.ids import AccountId
+from sekisho.ports.clock import DAY_MS
 
-_DAY_MS: Final = 86_400_000
 _WEEK_DAYS: Final = 7
 _MONDAY: Final = 3
 """1970-01-01 was a Thursday."""
@@ -48,7 +48,7 @@ class Credits:
 
     def bucket(self, now_ms: int) -> Bucket:
         """Name where use is counted now, and how much fits in there."""
-        until = FOREVER if self.reset is None else _last_day(self.reset, now_ms // _DAY_MS)
+        until = FOREVER if self.reset is None else _last_day(self.reset, now_ms // DAY_MS)
         extra = self.added if self.added_until == until else 0
         return Bucket(f"credit:{self.account_id}:{self.granted_ms}", until, max(0, self.total + extra))
 
@@ -96,8 +96,8 @@ def next_reset(credits_: Credits, now_ms: int) -> dt.date | None:
 
 def last_reset(credits_: Credits, now_ms: int) -> dt.date:
     """Say on which day the bucket that counts now began."""
-    granted = dt.date.fromordinal(credits_.granted_ms // _DAY_MS + _EPOCH)
-    day = now_ms // _DAY_MS
+    granted = dt.date.fromordinal(credits_.granted_ms // DAY_MS + _EPOCH)
+    day = now_ms // DAY_MS
     match credits_.reset:
         case None:
             return granted

@@ -37,6 +37,7 @@ SIDEWAYS = {
     ("identity", "ids"),
     ("identity", "credits"),
     ("credits", "ids"),
+    ("credits", "ports"),
     ("db", "migrations"),
     ("changes", "db"),
     ("audit", "db"),

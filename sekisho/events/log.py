@@ -14,6 +14,7 @@ from sekisho.events.model import Event, EventKind
 from sekisho.events.record import decode
 from sekisho.events.tables import BLOCKED, event, event_day, event_unreadable, mover_mark
 from sekisho.ids import MessageId, last_meant
+from sekisho.ports.clock import DAY_MS
 from sekisho.queue.model import BounceType
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "read",
 ]
 
-_DAY_MS: Final = 86_400_000
 _ERROR_MAX: Final = 500
 _KEYS_PER_QUERY: Final = 500
 
@@ -223,7 +223,7 @@ def _count(tx: sa.Connection, rows: Sequence[Moved]) -> None:
         (
             row.event.account_id,
             row.event.subuser_id or 0,
-            row.event.at_ms // _DAY_MS,
+            row.event.at_ms // DAY_MS,
             BLOCKED if row.event.type == BounceType.BLOCKED else row.event.kind.value,
         )
         for row in rows

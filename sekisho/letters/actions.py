@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sekisho.ids import AccountId, UserId
 from sekisho.letters.model import ANYBODYS, LIFETIME_MS, Kind, Letter
 from sekisho.letters.tables import letter
+from sekisho.ports.clock import DAY_MS
 
 PER_HOUR: Final = 3
 PER_DAY: Final = 10
@@ -19,7 +20,7 @@ PER_DAY: Final = 10
 STRANGERS_MAX: Final = 5_000
 """Letters that strangers caused and that wait; what comes beyond is not written."""
 
-KEPT_MS: Final = 7 * 86_400_000
+KEPT_MS: Final = 7 * DAY_MS
 """Sent ones are kept for so long: for counting, and for operators who look for one."""
 
 _HOUR_MS: Final = 3_600_000
@@ -140,7 +141,10 @@ def detach_invitation(tx: Connection, invitation_id: int, *, at_ms: int) -> None
     tx.execute(update(letter).where(letter.c.invitation_id == invitation_id).values(values))
 
 
-def count_for(tx: Connection, kind: Kind, account_id: AccountId, *, since_ms: int) -> int:
-    """Count what an account or subuser had written since then."""
-    mine = (letter.c.kind == kind.value) & (letter.c.account_id == account_id) & (letter.c.created_ms > since_ms)
-    return tx.execute(select(func.count()).where(mine)).scalar_one()
+def count(
+    tx: Connection, kind: Kind, *, account_id: AccountId | None = None, user_id: UserId | None = None, since_ms: int
+) -> int:
+    """Count what was asked for since then about an account or subuser, or about a person."""
+    about = letter.c.account_id == account_id if user_id is None else letter.c.user_id == user_id
+    asked = (letter.c.kind == kind.value) & (letter.c.created_ms > since_ms) & about
+    return tx.execute(select(func.count()).where(asked)).scalar_one()

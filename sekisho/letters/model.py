@@ -10,8 +10,7 @@ from typing import Final
 from sekisho.ids import AccountId, UserId
 from sekisho.links import LIFETIME_MS as LINK_LIFETIME_MS
 from sekisho.links import Purpose
-
-_DAY_MS: Final = 86_400_000
+from sekisho.ports.clock import DAY_MS
 
 
 class Kind(enum.StrEnum):
@@ -40,18 +39,18 @@ LIFETIME_MS: Final = {
     Kind.SIGNUP: LINK_LIFETIME_MS[Purpose.SIGNUP],
     Kind.RESET: LINK_LIFETIME_MS[Purpose.RESET],
     Kind.EMAIL_CONFIRM: LINK_LIFETIME_MS[Purpose.EMAIL],
-    Kind.SIGNUP_INVITED: 7 * _DAY_MS,
+    Kind.SIGNUP_INVITED: 7 * DAY_MS,
     Kind.INVITE: LINK_LIFETIME_MS[Purpose.INVITE],
-    Kind.EMAIL_ASKED: 7 * _DAY_MS,
-    Kind.EMAIL_CHANGED: 7 * _DAY_MS,
-    Kind.PASSWORD_CHANGED: 7 * _DAY_MS,
-    Kind.FACTORS_CHANGED: 7 * _DAY_MS,
-    Kind.NEW_LOGIN: 7 * _DAY_MS,
-    Kind.LIMITS_LIFTED: 7 * _DAY_MS,
+    Kind.EMAIL_ASKED: 7 * DAY_MS,
+    Kind.EMAIL_CHANGED: 7 * DAY_MS,
+    Kind.PASSWORD_CHANGED: 7 * DAY_MS,
+    Kind.FACTORS_CHANGED: 7 * DAY_MS,
+    Kind.NEW_LOGIN: 7 * DAY_MS,
+    Kind.LIMITS_LIFTED: 7 * DAY_MS,
 }
 """How long a letter waits for a way out before it is given up."""
 
-INVITATION_MS: Final = 7 * _DAY_MS
+INVITATION_MS: Final = 7 * DAY_MS
 """How long the operator's invitation to open an account is good."""
 
 ANYBODYS: Final = frozenset({Kind.SIGNUP, Kind.RESET})

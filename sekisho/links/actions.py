@@ -11,9 +11,10 @@ from sekisho.ids import AccountId, UserId
 from sekisho.links.model import LIFETIME_MS, TOKEN_MAX, Link, Purpose, digest_of, from_row
 from sekisho.links.reading import good
 from sekisho.links.tables import link
+from sekisho.ports.clock import DAY_MS
 from sekisho.secret import Secret
 
-KEPT_MS: Final = 7 * 86_400_000
+KEPT_MS: Final = 7 * DAY_MS
 """A link that is over is kept for so long, for whoever looks into the database for what happened."""
 
 _TOKEN_BYTES: Final = 32

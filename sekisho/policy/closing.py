@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 
-from sekisho import ipaccess, letters, links, notices, teammates
+from sekisho import ipaccess, letters, links, notices, sessions, teammates
 from sekisho.accounts import Account, mark_deleted
 from sekisho.apikeys import used
 from sekisho.apikeys.actions import revoke_all_of
@@ -12,7 +12,6 @@ from sekisho.audit import By
 from sekisho.domains import Relay
 from sekisho.domains.actions import remove_all_of
 from sekisho.policy import people
-from sekisho.sessions.tables import session
 from sekisho.users import users_of
 
 
@@ -29,7 +28,7 @@ def delete_subuser(tx: Connection, subuser: Account, *, relay: Relay, by: By) ->
 
 def _remove_people(tx: Connection, subuser: Account, *, by: By) -> None:
     """Log everybody out, and let nobody in any more: its own people, who are invited, and who acts for it."""
-    tx.execute(delete(session).where(session.c.acting_for == subuser.id))
+    sessions.end_acting_for(tx, subuser.id)
     teammates.erase(tx, subuser, at_ms=by.at_ms)
     for person in users_of(tx, subuser.id):
         people.remove(tx, person, by=by)

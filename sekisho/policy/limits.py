@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DAY_MS = 86_400_000
+from sekisho.ports.clock import DAY_MS
 
 _BUCKETS = 60
 """Buckets per window: bounds the stored log to 62 entries and the over-strictness to 1/60 of the window."""

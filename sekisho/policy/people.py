@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection
 
-from sekisho import audit, factors, letters, links, teammates, users
+from sekisho import audit, factors, letters, links, oidc, sessions, teammates, users
 from sekisho.audit import By
-from sekisho.ids import UserId
-from sekisho.letters.tables import letter
 from sekisho.links import Purpose
-from sekisho.oidc.tables import oidc_identity
+from sekisho.ports.clock import DAY_MS
 from sekisho.refusal import Declined, Obstacle
-from sekisho.sessions.tables import session
 from sekisho.users import User
 from sekisho.wire.mail.address import parse_path
 
@@ -26,8 +23,6 @@ LANGUAGE: Final = "en"
 EMAILS_A_DAY: Final = 10
 """Addresses that one person may ask to confirm: each is a letter to somebody who may know nothing of it."""
 
-_DAY_MS: Final = 86_400_000
-
 
 def change_password(tx: Connection, person: User, password: str, *, kept_session: int | None = None, by: By) -> User:
     """Let a person log in by another password, which ``users.hash_password`` made.
@@ -35,7 +30,7 @@ def change_password(tx: Connection, person: User, password: str, *, kept_session
     All that the old one opened ends: sessions but ``kept_session``, and links to choose a new one.
     """
     after = users.set_password(tx, person, password, by=by)
-    end_sessions(tx, person.id, but=kept_session)
+    sessions.end_of(tx, person.id, but=kept_session)
     links.end(tx, Purpose.RESET, at_ms=by.at_ms, user_id=person.id)
     _tell(tx, person, letters.Kind.PASSWORD_CHANGED, by)
     return after
@@ -49,9 +44,8 @@ def ask_for_email(tx: Connection, person: User, email: str, *, language: str | N
     address = parse_path(email)
     if address is None or address.domain.startswith("["):
         return Declined(Obstacle.EMAIL_MALFORMED, f"{email!r} is not an e-mail address")
-    mine = (letter.c.kind == letters.Kind.EMAIL_CONFIRM.value) & (letter.c.user_id == person.id)
-    lately = select(func.count()).where(mine, letter.c.created_ms > by.at_ms - _DAY_MS)
-    if tx.execute(lately).scalar_one() >= EMAILS_A_DAY:
+    lately = letters.count(tx, letters.Kind.EMAIL_CONFIRM, user_id=person.id, since_ms=by.at_ms - DAY_MS)
+    if lately >= EMAILS_A_DAY:
         text = f"{EMAILS_A_DAY} addresses were to be confirmed within a day: more of them tomorrow"
         return Declined(Obstacle.EMAIL_TOO_OFTEN, text)
     # What was asked for before is over, whether or not its letter has left.
@@ -83,26 +77,18 @@ def prove_email(tx: Connection, person: User, email: str, *, by: By) -> User | D
 def reset_factors(tx: Connection, person: User, *, by: By) -> None:
     """Take all second factors away, for the operator: whoever knows the password enrols the next one."""
     factors.reset(tx, person, by=by)
-    end_sessions(tx, person.id)
+    sessions.end_of(tx, person.id)
 
 
 def remove(tx: Connection, person: User, *, by: By) -> None:
     """Let somebody in no more, and keep nothing of him. Keys that he made are their owner's, and another decision."""
-    end_sessions(tx, person.id)
+    sessions.end_of(tx, person.id)
     factors.erase(tx, person.id)
     links.erase_user(tx, person.id)
     letters.erase_user(tx, person.id)
     teammates.forget(tx, person.id)
-    tx.execute(delete(oidc_identity).where(oidc_identity.c.user_id == person.id))
+    oidc.erase_user(tx, person.id)
     users.remove(tx, person, by=by)
-
-
-def end_sessions(tx: Connection, user_id: UserId, *, but: int | None = None) -> None:
-    """Log somebody out everywhere, but for one session."""
-    theirs = session.c.user_id == user_id
-    if but is not None:
-        theirs &= session.c.id != but
-    tx.execute(delete(session).where(theirs))
 
 
 def _tell(

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+DAY_MS: Final = 86_400_000
+
 
 class Clock(Protocol):
     """What the time is, and what has passed."""

@@ -6,7 +6,8 @@ import datetime as dt
 import sqlite3
 import struct
 
-from sekisho.policy.limits import DAY_MS, Over, RateLog, admit_daily, admit_rate, utc_day
+from sekisho.policy.limits import Over, RateLog, admit_daily, admit_rate, utc_day
+from sekisho.ports.clock import DAY_MS
 from sekisho.queue.model import Caps
 from sekisho.refusal import Reason, Refused
 

@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
-from sekisho.ports.clock import Clock, SteadyClock
+from sekisho.ports.clock import DAY_MS, Clock, SteadyClock
 
 _log = structlog.get_logger(__name__)
 
-AWAY_MAX_MS: Final = 86_400_000
+AWAY_MAX_MS: Final = DAY_MS
 """Nobody can tell a month without power from a clock that was set by a month: of a time in which nothing ran, a day at
 most makes mail older. Otherwise the first failure after a jump would expire a whole queue."""
 

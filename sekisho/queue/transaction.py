@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sekisho.ports.clock import DAY_MS
 from sekisho.queue import caps
 from sekisho.queue.caps import Ledger
 from sekisho.queue.model import BodyFile, Deferred, Delivery, Message, NewMessage
@@ -33,7 +34,7 @@ INSERT_DELIVERY: Final = Insert(
 INSERT_EVENT: Final = Insert("outbox", "seq, event")
 SET_ASIDE: Final = 2
 """``held``: not by an operator, but after faults of our own."""
-_SHUT_KEPT_MS: Final = 86_400_000
+_SHUT_KEPT_MS: Final = DAY_MS
 """Longer than any pause: what was noted so long ago is of a worker that never came to say that the hop was back."""
 FINISH: Final = "DELETE FROM delivery WHERE row = ? AND attempts = ?"
 _FINISH_MANY: Final = WithRows("DELETE FROM delivery WHERE attempts = ? AND row IN ({rows})")

@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sekisho.doors.smtp.tls import CertificateError, server_context
+from sekisho.ports.clock import DAY_MS
 from sekisho.secret import Secret
 
 _FILE_MAX_BYTES: Final = 1 << 20
-_DAY_MS: Final = 86_400_000
 # Clients pin a self-signed certificate, so a new one is a change at every client: as rarely as can be.
 _SELF_SIGNED_DAYS: Final = 3650
-_RENEW_BEFORE_MS: Final = 30 * _DAY_MS
+_RENEW_BEFORE_MS: Final = 30 * DAY_MS
 # A client whose clock is behind accepts it too.
 _BACKDATED_DAYS: Final = 2
 _COMMON_NAME_MAX: Final = 64  # RFC 5280, ub-common-name-length
@@ -80,7 +80,7 @@ class Certificate:
             found.append(f"the certificate expired {_date(self.not_after_ms)}")
         elif now_ms < self.not_before_ms:
             found.append(f"the certificate is not valid before {_date(self.not_before_ms)}")
-        elif now_ms >= self.not_after_ms - 14 * _DAY_MS:
+        elif now_ms >= self.not_after_ms - 14 * DAY_MS:
             found.append(f"the certificate expires {_date(self.not_after_ms)}")
         if not self.covers(hostname):
             found.append(f"the certificate does not cover {hostname} (it names {', '.join(self.names) or 'nothing'})")

@@ -111,9 +111,9 @@ class Dashboard:
     def _attempted(self, home: Account, address: IPAddress, allowed: bool) -> None:
         self._activity.came(home.id, address, allowed)
 
-    def _failed(self, address: IPAddress, tenant_id: AccountId | None, _user_id: UserId | None) -> None:
+    def _failed(self, address: IPAddress, tenant_id: AccountId | None, user_id: UserId | None) -> None:
         """Have the audit log tell of it, folded. Who nobody is goes to the operator's, without what was typed."""
-        self._refusals.note(BAD_LOGIN, str(address), owner_id=tenant_id, key_id=None)
+        self._refusals.note(BAD_LOGIN, str(address), owner_id=tenant_id, key_id=None, user_id=user_id)
 
 
 def sweeper(control: Database, clock: Clock) -> Periodic:

@@ -10,7 +10,7 @@ from sekisho import accounts, signup
 from sekisho.audit import By
 from sekisho.db import Database
 from sekisho.events import stats
-from sekisho.ports.clock import Clock
+from sekisho.ports.clock import DAY_MS, Clock
 from sekisho.service.config import NewAccounts
 from sekisho.service.periodic import Periodic
 from sekisho.signup import Probation, Sent, Terms
@@ -23,7 +23,6 @@ EVERY_S: Final = 600.0
 _ACTOR: Final = "reputation"
 """In the audit log: nobody did it by hand."""
 
-_DAY_MS: Final = 86_400_000
 _ITSELF: Final = 0
 """Of an account's numbers by subuser, its own."""
 
@@ -63,7 +62,7 @@ def lift_earned(control: Database, events: Database, terms: Terms, now_ms: int) 
 
 
 def _sent(events: Database, one: Probation, senders: list[int], now_ms: int) -> Sent:
-    today = now_ms // _DAY_MS
+    today = now_ms // DAY_MS
     with events.connect() as tx:
         found = stats.over(tx, one.account_id, senders, stats.Days(today - WINDOW_DAYS + 1, today))
     counts = stats.added(found.values())

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from sekisho import audit
 from sekisho.accounts import Account
 from sekisho.audit import By
-from sekisho.ids import UserId
+from sekisho.ids import AccountId, UserId
 from sekisho.sessions.model import (
     ABSOLUTE_MS,
     HALF_MS,
@@ -145,6 +145,17 @@ def end(tx: Connection, whose: User, session_id: int, *, by: By) -> bool:
 def end_others(tx: Connection, whose: User, but: Session, *, by: By) -> int:
     """End all of somebody's sessions but one; how many."""
     return _end(tx, whose, session.c.id != but.id, by)
+
+
+def end_of(tx: Connection, user_id: UserId, *, but: int | None = None) -> None:
+    """Log somebody out everywhere, but for one session; what it comes with (another password, the end) is audited."""
+    theirs = session.c.user_id == user_id
+    tx.execute(delete(session).where(theirs if but is None else theirs & (session.c.id != but)))
+
+
+def end_acting_for(tx: Connection, subuser_id: AccountId) -> None:
+    """Log out everywhere who acts for a subuser that goes."""
+    tx.execute(delete(session).where(session.c.acting_for == subuser_id))
 
 
 def sweep(tx: Connection, now_ms: int) -> int:

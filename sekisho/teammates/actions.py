@@ -307,7 +307,7 @@ def _taken(tx: Connection, tenant: Account, email: str) -> Declined | None:
 
 
 def _too_many_letters(tx: Connection, tenant: Account, at_ms: int) -> Declined | None:
-    if letters.count_for(tx, letters.Kind.INVITE, tenant.id, since_ms=at_ms - _DAY_MS) < LETTERS_A_DAY:
+    if letters.count(tx, letters.Kind.INVITE, account_id=tenant.id, since_ms=at_ms - _DAY_MS) < LETTERS_A_DAY:
         return None
     text = f"{tenant.name} has sent {LETTERS_A_DAY} invitations within a day: more of them tomorrow"
     return Declined(Obstacle.INVITATIONS_TOO_MANY, text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, func, select
 
-from sekisho.accounts import Account, account_by_id
+from sekisho.accounts import Account
 from sekisho.apikeys.scopes import effective
 from sekisho.apikeys.tables import maker_of
 from sekisho.ids import AccountId, UserId
@@ -162,8 +162,3 @@ def find_request(tx: Connection, tenant_id: AccountId, request_id: int) -> Asked
     if row is None or person is None or person.tenant_id != tenant_id:
         return None
     return Asked(ScopeRequest(row.id, person.id, row.scope_group, row.created_ms), person)
-
-
-def tenant_of(tx: Connection, found: Invitation) -> Account | None:
-    """Find whom an invitation is from; None when it is gone."""
-    return account_by_id(tx, found.tenant_id)

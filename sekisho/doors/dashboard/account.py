@@ -1,4 +1,4 @@
-"""What people change about their own log-in: language, password, e-mail address."""
+"""What people change about their own log-in: language, password, e-mail address; and asking to be allowed more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from sqlalchemy import Connection
 
-from sekisho import links, users
+from sekisho import links, teammates, users
+from sekisho.apikeys.groups import GROUPS
+from sekisho.apikeys.scopes import effective
 from sekisho.audit import By
 from sekisho.doors.dashboard import newpassword
 from sekisho.doors.dashboard.deps import TheParts, WebRequest
@@ -16,7 +18,7 @@ from sekisho.doors.dashboard.forms import read_form
 from sekisho.doors.dashboard.pages import go, page, words
 from sekisho.doors.dashboard.problems import PageProblem
 from sekisho.doors.dashboard.refusals import sentence
-from sekisho.doors.dashboard.visitor import Visiting, must_stand
+from sekisho.doors.dashboard.visitor import Visiting, Visitor, must_stand
 from sekisho.doors.dashboard.ways import EMAIL_MAX, SPENT, TAKEN
 from sekisho.doors.http.store import Stored
 from sekisho.languages import Language
@@ -28,15 +30,27 @@ from sekisho.users import User, Weakness
 BASE: Final = "/account"
 
 
-def _shown(request: WebRequest, *, email: str = "", errors: dict[str, str] | None = None) -> Response[Any]:
+def _shown(
+    request: WebRequest, visitor: Visitor, *, email: str = "", errors: dict[str, str] | None = None
+) -> Response[Any]:
     _ = words(request).gettext
     said = {field: _(text) for field, text in (errors or {}).items()}
-    return page(request, "account.html", status=422 if said else 200, email=email, errors=said)
+    groups = [(name, _(name)) for name in _lacking(visitor)]
+    return page(request, "account.html", status=422 if said else 200, email=email, groups=groups, errors=said)
+
+
+def _lacking(visitor: Visitor) -> tuple[str, ...]:
+    """Name the groups of scopes that a plain teammate can ask for: those that he does not have whole."""
+    person = visitor.person
+    if person.is_manager or person.restricted or visitor.acts_for_another:
+        return ()
+    there = effective(None, of_subuser=visitor.for_whom.subuser_id is not None)
+    return tuple(name for name, scopes in GROUPS.items() if there.intersection(scopes) - visitor.scopes)
 
 
 @get(BASE)
-async def shown(request: WebRequest) -> Response[Any]:
-    return _shown(request)
+async def shown(request: WebRequest, visitor: Visiting) -> Response[Any]:
+    return _shown(request, visitor)
 
 
 @post(f"{BASE}/language")
@@ -59,7 +73,7 @@ async def change_password(request: WebRequest, visitor: Visiting, parts: ThePart
     person = visitor.person
     digest = await newpassword.digest_of(parts, form, (person.username, person.email))
     if isinstance(digest, Weakness):
-        return _shown(request, errors={"password": newpassword.WEAK[digest]})
+        return _shown(request, visitor, errors={"password": newpassword.WEAK[digest]})
 
     def change(tx: Connection) -> None:
         must_stand(tx, visitor)
@@ -67,6 +81,21 @@ async def change_password(request: WebRequest, visitor: Visiting, parts: ThePart
 
     await store.write(change)
     return go(BASE, flash="password-changed", request=request)
+
+
+@post(f"{BASE}/scopes")
+async def ask_for_scopes(request: WebRequest, visitor: Visiting, store: Stored) -> Response[Any]:
+    group = (await read_form(request)).text("group")
+    if group not in _lacking(visitor):
+        raise PageProblem(400)
+
+    def ask(tx: Connection) -> Declined | None:
+        must_stand(tx, visitor)
+        asked = teammates.ask(tx, visitor.for_whom, visitor.person, group, by=visitor.by)
+        return asked if isinstance(asked, Declined) else None
+
+    await store.write(ask)
+    return go(BASE, flash="scopes-asked", request=request)
 
 
 @post(f"{BASE}/email")
@@ -79,7 +108,7 @@ async def change_email(request: WebRequest, visitor: Visiting, store: Stored) ->
 
     declined = await store.attempt(ask)
     if isinstance(declined, Declined):
-        return _shown(request, email=email, errors={"email": sentence(declined)})
+        return _shown(request, visitor, email=email, errors={"email": sentence(declined)})
     return go(BASE, flash="email-asked", request=request)
 
 
@@ -111,4 +140,4 @@ async def confirm(request: WebRequest, visitor: Visiting, store: Stored, token: 
     return go(BASE if visitor.is_full else "/login", flash="email-changed", request=request)
 
 
-HANDLERS = (shown, change_language, change_password, change_email, confirm_shown, confirm)
+HANDLERS = (shown, change_language, change_password, ask_for_scopes, change_email, confirm_shown, confirm)

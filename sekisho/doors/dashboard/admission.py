@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sekisho import sessions
 from sekisho.doors.dashboard import cookies, csrf, kept
 from sekisho.doors.dashboard.deps import Parts, WebRequest
+from sekisho.doors.dashboard.entry import ENROL, NOT_FROM_HERE, SECOND
 from sekisho.doors.dashboard.forms import Form, parse
 from sekisho.doors.dashboard.language import choose
 from sekisho.doors.dashboard.nav import may_open
@@ -33,13 +34,12 @@ from sekisho.sessions.model import SEEN_EVERY_MS
 
 LOGIN: Final = "/login"
 
-LANDINGS: Final = {Stage.VISITOR: LOGIN, Stage.PASSWORD: "/login/second", Stage.ENROL: "/enrol", Stage.FULL: "/"}
+LANDINGS: Final = {Stage.VISITOR: LOGIN, Stage.PASSWORD: SECOND, Stage.ENROL: ENROL, Stage.FULL: "/"}
 """Where somebody belongs whose log-in has come so far."""
 
 OUT_OF_DATE: Final = N_(
     "This form is out of date, or it was not made by this site. Go back, reload the page, try again."
 )
-NOT_FROM_HERE: Final = N_("Your IP address is not on the list of those that may use this account.")
 
 
 @dataclass(frozen=True, slots=True)

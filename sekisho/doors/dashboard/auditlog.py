@@ -26,11 +26,11 @@ from sekisho.doors.dashboard.problems import PageProblem
 from sekisho.doors.dashboard.visitor import Visiting, Visitor
 from sekisho.doors.http.store import Store, Stored
 from sekisho.languages import N_
+from sekisho.ports.clock import DAY_MS
 
 _SHOWN: Final = 50
 _EXPORT_BATCH: Final = 500
 _FIELD_MAX: Final = 255
-_DAY_MS: Final = 86_400_000
 
 FIELDS: Final = ("action", "subject", "actor", "since", "until")
 
@@ -136,7 +136,7 @@ def _search(typed: dict[str, str]) -> Search:
         actor=typed["actor"] or None,
         since_ms=_day_ms(typed["since"]),
         # The whole of that day.
-        until_ms=None if until_ms is None else until_ms + _DAY_MS,
+        until_ms=None if until_ms is None else until_ms + DAY_MS,
     )
 
 
@@ -146,7 +146,7 @@ def _day_ms(text: str) -> int | None:
         day = dt.date.fromisoformat(text)
     except ValueError:
         return None
-    return (day - dt.date(1970, 1, 1)).days * _DAY_MS
+    return (day - dt.date(1970, 1, 1)).days * DAY_MS
 
 
 def _names(tx: Connection, visitor: Visitor) -> dict[str, str]:

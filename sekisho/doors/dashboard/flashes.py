@@ -12,6 +12,8 @@ FLASHES: Final[dict[str, str]] = {
     "passkey-failed": N_("The passkey did not let you in. Try again, or log in with your password."),
     "passkey-added": N_("The passkey was added."),
     "recovery-used": N_("You used a recovery code. Set up anew what you have lost, and look how many codes are left."),
+    "oidc-unlinked": N_("Nobody logs in as you through the other site any more."),
+    "scopes-asked": N_("Whoever manages the account was asked."),
     "second-ended": N_("Too many wrong codes. Wait a quarter of an hour, then log in again."),
     "account-changed": N_("Your profile was changed."),
     "acting-ended": N_("You act for your own account again."),

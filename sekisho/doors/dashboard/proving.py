@@ -11,13 +11,12 @@ from sqlalchemy import Connection
 from sekisho import factors, sessions
 from sekisho.doors.dashboard.deps import Parts
 from sekisho.doors.dashboard.forms import Form
-from sekisho.doors.dashboard.visitor import Visitor
-from sekisho.factors import relying_party
+from sekisho.doors.dashboard.visitor import Visitor, must_stand
+from sekisho.factors import Enrolled, ask_to_show, relying_party
 from sekisho.languages import N_
 from sekisho.refusal import Declined, Obstacle
 from sekisho.sessions import Method
 from sekisho.users import pace
-from sekisho.users.pace import Kind
 
 CODE: Final = "code"
 PASSKEY: Final = "answer"
@@ -47,22 +46,21 @@ _TOO_OFTEN: Final = NotShown(N_("Too many wrong codes. Wait a quarter of an hour
 
 def prove(tx: Connection, parts: Parts, visitor: Visitor, form: Form) -> Method | NotShown:
     """Take what a form holds as a second factor, and use it up; the caller's transaction must commit either way."""
-    person = visitor.person
-    taken = parts.pace.take_factor(tx, person.id, visitor.now_ms)
+    answer = form.raw(PASSKEY, PASSKEY_MAX)
+    if answer:
+        # Nobody guesses it, so it is not counted: else whoever knows a password could keep its owner out.
+        return _by_passkey(tx, parts, visitor, answer)
+    taken = parts.pace.take_factor(tx, visitor.person.id, visitor.now_ms)
     if taken is None:
         return _TOO_OFTEN
-    found = _prove(tx, parts, visitor, form)
+    found = _by_code(tx, parts, visitor, form.text(CODE, _CODE_MAX))
     if isinstance(found, Method):
         pace.give_back(tx, taken)
     return found
 
 
-def _prove(tx: Connection, parts: Parts, visitor: Visitor, form: Form) -> Method | NotShown:
+def _by_code(tx: Connection, parts: Parts, visitor: Visitor, code: str) -> Method | NotShown:
     person = visitor.person
-    answer = form.raw(PASSKEY, PASSKEY_MAX)
-    if answer:
-        return _by_passkey(tx, parts, visitor, answer)
-    code = form.text(CODE, _CODE_MAX)
     if len("".join(code.split())) <= _TOTP_DIGITS:
         used = factors.use_totp(tx, person.id, code, sealer=parts.sealer, now_ms=visitor.now_ms)
         if used is None:
@@ -84,6 +82,22 @@ def _by_passkey(tx: Connection, parts: Parts, visitor: Visitor, answer: str) -> 
     return _NO_PASSKEY if isinstance(used, Declined) else Method.PASSKEY
 
 
-def wait_s(now_ms: int) -> int:
-    """Seconds until codes may be tried again."""
-    return pace.wait_s(Kind.FACTOR, now_ms)
+async def ask(parts: Parts, visitor: Visitor, *, by_passkey: bool) -> tuple[Enrolled, str | None]:
+    """Give what may be shown, and what a passkey is asked (None: none is asked for on this page).
+
+    The script asks for a passkey at once: only where one is wanted, or no app is there.
+    """
+    party = relying_party(parts.public_url)
+
+    def begin(tx: Connection) -> tuple[Enrolled, str | None]:
+        must_stand(tx, visitor)
+        enrolled = factors.enrolled(tx, visitor.person.id)
+        if party is None or not enrolled.passkeys or (enrolled.totp and not by_passkey):
+            return enrolled, None
+        known = [one.known for one in factors.passkeys_of(tx, visitor.person.id)]
+        asked = ask_to_show(party, known=known, alone=False)
+        challenge = base64.b64encode(asked.challenge).decode()
+        sessions.remember(tx, visitor.its_session, {CHALLENGE: challenge})
+        return enrolled, asked.options
+
+    return await parts.store.write(begin)

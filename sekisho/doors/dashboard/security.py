@@ -8,11 +8,12 @@ from typing import Any, Final, TypeVar
 from litestar import Response, get, post
 from sqlalchemy import Connection
 
-from sekisho import factors
+from sekisho import factors, oidc
 from sekisho.doors.dashboard import enrolling
 from sekisho.doors.dashboard.deps import Parts, TheParts, WebRequest
 from sekisho.doors.dashboard.forms import read_form
 from sekisho.doors.dashboard.pages import go, page, words
+from sekisho.doors.dashboard.problems import PageProblem
 from sekisho.doors.dashboard.visitor import Visiting, Visitor, must_stand
 from sekisho.doors.http.store import Stored
 from sekisho.factors import Enrolled, Passkey
@@ -108,6 +109,16 @@ async def renew_recovery(request: WebRequest, visitor: Visiting, store: Stored) 
     return page(request, "recovery-codes.html", codes=[code.reveal() for code in codes], target=BASE)
 
 
+@post(f"{BASE}/oidc/unlink")
+async def unlink(request: WebRequest, visitor: Visiting, parts: TheParts, store: Stored) -> Response[Any]:
+    client = parts.oidc
+    if client is None:
+        raise PageProblem(404)
+    issuer = client.registration.issuer
+    await store.write(_standing(visitor, lambda tx: oidc.unlink(tx, visitor.person, issuer, by=visitor.by)))
+    return go(BASE, flash="oidc-unlinked", request=request)
+
+
 def _standing(visitor: Visitor, act: Callable[[Connection], T]) -> Callable[[Connection], T]:
     """Make of an action one that asks first whether the visitor is still let in, in the same transaction."""
 
@@ -135,10 +146,13 @@ async def _listing(
 ) -> Response[str]:
     number = visitor.person.id
 
-    def look(tx: Connection) -> tuple[Enrolled, int | None, tuple[Passkey, ...]]:
-        return factors.enrolled(tx, number), factors.totp_since(tx, number), factors.passkeys_of(tx, number)
+    client = parts.oidc
 
-    enrolled, totp_since, passkeys = await parts.store.read(look)
+    def look(tx: Connection) -> tuple[Enrolled, int | None, tuple[Passkey, ...], bool]:
+        is_linked = client is not None and oidc.is_linked(tx, number, client.registration.issuer)
+        return factors.enrolled(tx, number), factors.totp_since(tx, number), factors.passkeys_of(tx, number), is_linked
+
+    enrolled, totp_since, passkeys, is_linked = await parts.store.read(look)
     return page(
         request,
         "security.html",
@@ -146,6 +160,7 @@ async def _listing(
         enrolled=enrolled,
         totp_since=totp_since,
         passkeys=passkeys,
+        is_linked=is_linked,
         can_passkeys=enrolling.can_passkeys(parts),
         name=name,
         fault=fault,
@@ -164,4 +179,5 @@ HANDLERS = (
     confirm_passkey,
     remove_passkey,
     renew_recovery,
+    unlink,
 )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, Final
 
 from litestar import Response, get, post
 from sqlalchemy import Connection
 
-from sekisho import factors, sessions
 from sekisho.doors.dashboard import cookies, kept, proving
 from sekisho.doors.dashboard.deps import Parts, TheParts, WebRequest, parts_of
 from sekisho.doors.dashboard.entry import step_up
@@ -17,7 +15,6 @@ from sekisho.doors.dashboard.pages import go, own_path, page
 from sekisho.doors.dashboard.proving import NotShown, prove
 from sekisho.doors.dashboard.visitor import Visiting, Visitor, must_stand
 from sekisho.doors.http.store import Stored
-from sekisho.factors import Enrolled, ask_to_show, relying_party
 from sekisho.sessions import Begun
 
 _TEMPLATE: Final = "step-up.html"
@@ -78,20 +75,7 @@ async def _ask(
     by_passkey: bool = False,
     fault: NotShown | None = None,
 ) -> Response[Any]:
-    party = relying_party(parts.public_url)
-
-    def begin(tx: Connection) -> tuple[Enrolled, str | None]:
-        enrolled = factors.enrolled(tx, visitor.person.id)
-        # The script asks for a passkey at once: only where one is wanted, or nothing else is there.
-        if party is None or not enrolled.passkeys or (enrolled.totp and not by_passkey):
-            return enrolled, None
-        known = [one.known for one in factors.passkeys_of(tx, visitor.person.id)]
-        asked = ask_to_show(party, known=known, alone=False)
-        challenge = base64.b64encode(asked.challenge).decode()
-        sessions.remember(tx, visitor.its_session, {proving.CHALLENGE: challenge})
-        return enrolled, asked.options
-
-    enrolled, options = await parts.store.write(begin)
+    enrolled, options = await proving.ask(parts, visitor, by_passkey=by_passkey)
     return page(
         request,
         _TEMPLATE,

@@ -12,11 +12,12 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from sqlalchemy import Connection
 
-from sekisho import accounts, teammates, users
+from sekisho import accounts, teammates
 from sekisho.accounts import Account
 from sekisho.audit import By
 from sekisho.credits import TOTAL_MAX, Credits, Reset, next_reset
 from sekisho.db import DatabaseUnavailable
+from sekisho.doors.dashboard import newpassword
 from sekisho.doors.dashboard.deps import Parts, TheParts, WebRequest
 from sekisho.doors.dashboard.forms import Form, read_form
 from sekisho.doors.dashboard.pages import go, page, words
@@ -24,7 +25,6 @@ from sekisho.doors.dashboard.problems import PageProblem
 from sekisho.doors.dashboard.refusals import sentence
 from sekisho.doors.dashboard.visitor import Visiting, Visitor, must_stand
 from sekisho.doors.http.store import Overloaded, Store, Stored
-from sekisho.languages import N_
 from sekisho.policy.closing import delete_subuser
 from sekisho.policy.opening import open_subuser
 from sekisho.queue.credits import Left, add_to_remaining, left
@@ -37,14 +37,6 @@ _SHOWN: Final = 100
 _NAME_MAX: Final = 64
 _EMAIL_MAX: Final = 254
 _PAGES_MAX: Final = 100_000
-
-_WEAK: Final = {
-    Weakness.LENGTH: N_("A password has 8 to 256 characters."),
-    Weakness.COMMON: N_("This password is one of those that are tried first: choose another."),
-    Weakness.GUESSABLE: N_(
-        "This password is too easy to guess: some words that have nothing to do with each other make a good one."
-    ),
-}
 
 _FIELDS: Final = {
     Obstacle.ACCOUNT_MALFORMED: "username",
@@ -85,15 +77,9 @@ async def new(request: WebRequest) -> Response[str]:
 async def create(request: WebRequest, visitor: Visiting, parts: TheParts, store: Stored) -> Response[str]:
     form = await read_form(request)
     username, email = form.text("username", _EMAIL_MAX), form.text("email", _EMAIL_MAX)
-    password = form.secret("password")
-
-    def judge() -> Weakness | str:
-        weakness = users.weakness_of(password, about=(username, email, visitor.for_whom.name))
-        return users.hash_password(password) if weakness is None else weakness
-
-    digest = await parts.hasher.run(judge)
+    digest = await newpassword.digest_of(parts, form, (username, email, visitor.for_whom.name))
     if isinstance(digest, Weakness):
-        return _new_again(request, username, email, "password", _WEAK[digest])
+        return _new_again(request, username, email, "password", newpassword.WEAK[digest])
 
     def make(tx: Connection) -> Account | Declined:
         must_stand(tx, visitor)

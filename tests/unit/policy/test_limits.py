@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.policy.limits import DAY_MS, Over, RateLog, admit_daily, admit_rate, utc_day
+from sekisho.policy.limits import Over, RateLog, admit_daily, admit_rate, utc_day
+from sekisho.ports.clock import DAY_MS
 
 SECOND = 1_000
 MINUTE = 60_000

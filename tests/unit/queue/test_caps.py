@@ -7,7 +7,7 @@ import pytest
 
 from sekisho.credits import FOREVER, Bucket
 from sekisho.ids import KeyId
-from sekisho.policy.limits import DAY_MS
+from sekisho.ports.clock import DAY_MS
 from sekisho.queue.counters import used_of
 from sekisho.queue.model import Caps, Delivery
 from sekisho.refusal import Reason, Refused

@@ -21,6 +21,7 @@ from sekisho.doors.api.problems import invalid
 from sekisho.doors.api.v3.subusers import find
 from sekisho.doors.http.store import EventStored, Store, Stored
 from sekisho.events.stats import METRICS, NO_COUNTS, REPUTATION_DAYS, Counts, Days, added, by_day, over, reputation
+from sekisho.ports.clock import DAY_MS
 
 Aggregation = Literal["day", "week", "month"]
 Direction = Literal["desc", "asc"]
@@ -85,7 +86,7 @@ async def reputations(
     caller: Calling, store: Stored, event_store: EventStored, usernames: FromQuery[list[str] | None] = None
 ) -> list[Reputation]:
     chosen = await _chosen(caller, store, _split(usernames))
-    today = caller.now_ms // 86_400_000
+    today = caller.now_ms // DAY_MS
     found = await event_store.read(
         lambda tx: over(tx, caller.account_id, [one.id for one in chosen], Days(today - REPUTATION_DAYS + 1, today))
     )
@@ -212,7 +213,7 @@ def _split(names: list[str] | None) -> list[str]:
 
 def _days(start: str, end: str | None, caller: Caller) -> Days:
     first = _day(start, "start_date")
-    last = caller.now_ms // 86_400_000 if end is None else _day(end, "end_date")
+    last = caller.now_ms // DAY_MS if end is None else _day(end, "end_date")
     if last < first:
         raise invalid("end_date is before start_date", "end_date")
     if last - first >= DAYS_MAX:

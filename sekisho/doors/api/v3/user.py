@@ -11,6 +11,7 @@ from sekisho.doors.api.caller import Calling
 from sekisho.doors.api.v3.subusers import show_credits
 from sekisho.doors.http.store import EventStored, SpoolDirectory, Stored
 from sekisho.events.stats import REPUTATION_DAYS, Days, added, by_day, reputation
+from sekisho.ports.clock import DAY_MS
 
 
 class UserAccount(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ class UserCredits(msgspec.Struct, frozen=True):
 
 @get("/v3/user/account", summary="Kind and reputation of the account")
 async def account(caller: Calling, event_store: EventStored) -> UserAccount:
-    today = caller.now_ms // 86_400_000
+    today = caller.now_ms // DAY_MS
     days = Days(today - REPUTATION_DAYS + 1, today)
     sender = caller.subuser_id or 0
     found = await event_store.read(lambda tx: by_day(tx, caller.account_id, [sender], days))

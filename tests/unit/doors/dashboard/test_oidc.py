@@ -155,3 +155,19 @@ async def test_an_offer_is_one_person_s(dashboard: Dashboard, provider: FakeProv
     await other.enter(dashboard.a_person(acme, "bob@example.com", role=Role.ADMIN))
     assert (await other.get(browser.path)).status_code == 422
     assert (await other.get("/login/oidc/link?offer=AAAA")).status_code == 422
+
+
+async def test_a_link_is_undone_where_factors_are_kept(dashboard: Dashboard, provider: FakeProvider, ann: User) -> None:
+    assert provider.web.asked == []
+    link(dashboard, ann)
+    browser = Browser(dashboard)
+    await browser.enter(ann)
+    await browser.get("/security")
+    assert "Log-in through Example" in browser.text
+    await browser.post("/security/oidc/unlink")
+    assert (browser.page.status_code, browser.path) == (200, "/security")
+    assert "/security/oidc/unlink" not in browser.text
+    with dashboard.control.connect() as tx:
+        assert not oidc.is_linked(tx, ann.id, ISSUER)
+    # The subject is an address, and so in the part that can be erased.
+    assert ("user.oidc_unlink", "") in audited(dashboard.control)

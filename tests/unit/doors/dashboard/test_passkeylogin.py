@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +14,7 @@ from sekisho.users import User
 from sekisho.users.pace import Kind
 from tests.fakes.authenticator import Authenticator
 from tests.fakes.control import BY
-from tests.fakes.dashboard import HOME, Browser, Dashboard
+from tests.fakes.dashboard import HOME, PASSWORD, Browser, Dashboard
 
 PATH, ANSWER = "/login/passkey", "/login/passkey/answer"
 
@@ -107,3 +108,20 @@ async def test_one_that_succeeds_is_not_counted(browser: Browser, key: Authentic
         await browser.post(ANSWER, {"answer": key.show(await asked(browser))})
         assert browser.path == "/"
         await browser.post("/logout")
+
+
+async def test_who_knows_the_password_cannot_keep_a_passkey_out(
+    browser: Browser, another_browser: Callable[[], Browser], ann: User, key: Authenticator
+) -> None:
+    thief = another_browser()
+    await thief.get("/login")
+    await thief.post("/login", {"name": ann.username, "password": PASSWORD})
+    for _ in range(Kind.FACTOR.tries):
+        await thief.post("/login/second", {"code": "AAAA-AAAA-AAAA-AAAA"})
+    assert thief.path == "/login"
+    await browser.get("/login")
+    await browser.post("/login", {"name": ann.username, "password": PASSWORD})
+    await browser.post("/login/second", {"by": "passkey"})
+    options = html.unescape(browser.text.partition('data-options="')[2].partition('"')[0])
+    await browser.post("/login/second", {"answer": key.show(options)})
+    assert (browser.page.status_code, browser.path) == (200, "/")

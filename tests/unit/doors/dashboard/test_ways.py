@@ -7,15 +7,16 @@ import pyotp
 import pytest
 import sqlalchemy as sa
 
-from sekisho import links, signup, users
+from sekisho import links, signup, teammates, users
 from sekisho.accounts import Account
 from sekisho.doors.dashboard.app import build
 from sekisho.letters.tables import letter
 from sekisho.links import Purpose
 from sekisho.sessions.tables import session
-from sekisho.users import User
+from sekisho.users import Role, User
 from tests.fakes.control import BY
 from tests.fakes.dashboard import Browser, Dashboard
+from tests.fakes.people import MATES, an_invitation
 
 NEW = "several words beside nothing"
 
@@ -161,3 +162,24 @@ async def test_a_password_is_changed_and_other_sessions_end(dashboard: Dashboard
 async def test_what_is_no_link_opens_nothing(dashboard: Dashboard, purpose: Purpose) -> None:
     browser = opened(dashboard, "open")
     assert (await browser.get(f"/{purpose.value}/{pyotp.random_base32()}")).status_code == 404
+
+
+async def test_an_invitation_makes_the_teammate_that_was_meant_once(
+    dashboard: Dashboard, browser: Browser, acme: Account
+) -> None:
+    with dashboard.control.begin() as tx:
+        invited = an_invitation(tx, acme)
+    path = a_link(dashboard, Purpose.INVITE, invitation_id=invited.id, email=invited.email)
+    assert (await browser.get(path)).status_code == 200
+    assert 'value="new@example.org"' in browser.text
+    assert (await browser.post(path, {"name": "mia", "password": "password"}, follow=False)).status_code == 422
+    answer = await browser.post(path, {"name": "mia", "password": NEW}, follow=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/enrol")
+    with dashboard.control.connect() as tx:
+        mia = users.by_username(tx, "mia")
+        assert not teammates.pending_of(tx, acme.id)
+    assert mia is not None
+    assert (mia.tenant_id, mia.role, mia.login_email) == (acme.id, Role.TEAMMATE, "new@example.org")
+    assert mia.scopes is not None
+    assert mia.scopes >= MATES
+    assert (await browser.client.get(path)).status_code == 404
