@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,18 +10,14 @@ from structlog.testing import capture_logs
 
 from sekisho import letters
 from sekisho.db import Database
-from sekisho.domains.tables import domain
 from sekisho.letters import Kind
 from sekisho.letters.tables import letter
 from sekisho.letters.writing import Place
-from sekisho.policy import sending
 from sekisho.refusal import Reason, Refused
 from sekisho.service.letters import KEY_ID, LetterMailer
-from sekisho.service.ownmail import OwnMail
-from sekisho.submission import Intake
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import NOW_MS, a_domain, an_account
-from tests.unit.service.test_notices import Domains
+from tests.fakes.ownmail import own_mail, validate
 from tests.unit.test_submission import RecordingSpool
 
 HOUR_MS = 3_600_000
@@ -42,27 +37,13 @@ class Scene:
             self.operator = an_account(tx, "operator")
             a_domain(tx, self.operator, "example.com")
         self.validate(valid=True)
-        intake = Intake(
-            spool=self.spool,
-            domains=Domains(),
-            body_path=lambda _: Path("x"),
-            hostname="relay.test",
-            node=1,
-            clock=self.clock,
-            recipient=sending.may_mail,
-        )
-        mail = OwnMail(
-            self.database,
-            threads=self.threads,
-            intake=intake,
-            sender=lambda: "hello@example.com",
-            hostname="relay.test",
+        mail = own_mail(
+            self.database, threads=self.threads, spool=self.spool, clock=self.clock, sender=lambda: "hello@example.com"
         )
         self.mailer = LetterMailer(mail, Place("relay.test", "https://relay.test"), clock=self.clock)
 
     def validate(self, *, valid: bool) -> None:
-        with self.database.begin() as tx:
-            tx.execute(domain.update().values(valid=valid))
+        validate(self.database, valid=valid)
 
     def ask(self, kind: Kind = Kind.SIGNUP, to: str = "new@example.org", language: str = "en") -> None:
         with self.database.begin() as tx:

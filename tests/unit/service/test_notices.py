@@ -3,35 +3,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from sekisho import notices
 from sekisho.accounts import create_subuser
 from sekisho.db import Database
-from sekisho.domains import SigningDomain
-from sekisho.domains.tables import domain
-from sekisho.ids import AccountId, DomainId
 from sekisho.notices import Kind
 from sekisho.notices.outgoing import MAILED_WITHIN_MS
-from sekisho.policy import sending
 from sekisho.refusal import Declined, Reason, Refused
 from sekisho.service.notices import KEY_ID, NoticeMailer
-from sekisho.service.ownmail import OwnMail
-from sekisho.submission import Intake
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import BY, NOW_MS, a_domain, an_account
+from tests.fakes.ownmail import own_mail, validate
 from tests.unit.test_submission import RecordingSpool
-
-
-class Domains:
-    """Every domain signs."""
-
-    async def lookup(self, account_id: AccountId, subuser_id: AccountId | None, domain: str) -> SigningDomain | None:
-        assert account_id
-        assert subuser_id is None
-        return SigningDomain(DomainId(1), domain, None, ())
 
 
 @dataclass
@@ -55,29 +40,15 @@ class Scene:
         self.validate(valid=True)
 
     def validate(self, *, valid: bool) -> None:
-        with self.database.begin() as tx:
-            tx.execute(domain.update().values(valid=valid))
+        validate(self.database, valid=valid)
 
     def tell(self) -> None:
         with self.database.begin() as tx:
             notices.tell(tx, self.shop.id, Kind.KEY_HELD, "k1", "API key k1 is held: ü.", at_ms=NOW_MS)
 
     async def step(self) -> int:
-        intake = Intake(
-            spool=self.spool,
-            domains=Domains(),
-            body_path=lambda _: Path("x"),
-            hostname="relay.test",
-            node=1,
-            clock=self.clock,
-            recipient=sending.may_mail,
-        )
-        mail = OwnMail(
-            self.database,
-            threads=self.threads,
-            intake=intake,
-            sender=lambda: self.sender,
-            hostname="relay.test",
+        mail = own_mail(
+            self.database, threads=self.threads, spool=self.spool, clock=self.clock, sender=lambda: self.sender
         )
         return await NoticeMailer(mail, hostname="relay.test", clock=self.clock).step()
 
