@@ -59,7 +59,7 @@ class ApiDoor:
             deadline_s=60,
         )
         self.mails = MemorySpool(clock)
-        self.domains = SenderDomains(control, threads=threads, sealer=SEALER, relay=RELAY)
+        self.domains = SenderDomains(control, threads=threads, sealer=SEALER, relay=RELAY, deadline_s=60)
         self.mailing = Mailing(
             intake=Intake(
                 spool=self.mails,

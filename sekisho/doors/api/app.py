@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 from litestar import Litestar, Request, Response
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.enums import ScopeType
@@ -24,7 +25,7 @@ from litestar.exceptions import (
     SerializationException,
     ValidationException,
 )
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from sekisho.db import DatabaseUnavailable
@@ -106,19 +107,25 @@ class Parts:
 
 def build(parts: Parts) -> ASGIApp:
     """Put the application together; raises ValueError when a route has no row in ROUTES, or a row no route."""
+    return _Envelope(_routed(), parts)
+
+
+@cache
+def _routed() -> Litestar:
+    """Make what finds a request's handler, once for a process: the parts come with each request."""
     app = Litestar(
         route_handlers=HANDLERS,
-        guards=[parts.admission],
+        guards=[_admit],
         before_request=_strictly,
         dependencies={
             "caller": Provide(caller_of, sync_to_thread=False),
-            "store": Provide(lambda: parts.store, sync_to_thread=False),
-            "event_store": Provide(lambda: parts.event_store, sync_to_thread=False),
-            "clock": Provide(lambda: parts.clock, sync_to_thread=False),
-            "relay": Provide(lambda: parts.relay, sync_to_thread=False),
-            "spool": Provide(lambda: parts.spool, sync_to_thread=False),
-            "purging": Provide(lambda: parts.purging, sync_to_thread=False),
-            "mailing": Provide(lambda: parts.mailing, sync_to_thread=False),
+            "store": _given("store"),
+            "event_store": _given("event_store"),
+            "clock": _given("clock"),
+            "relay": _given("relay"),
+            "spool": _given("spool"),
+            "purging": _given("purging"),
+            "mailing": _given("mailing"),
             "description": Provide(_description, sync_to_thread=False),
         },
         # By status 500 too: it is what the framework makes of everything that is not an HTTPException.
@@ -128,7 +135,21 @@ def build(parts: Parts) -> ASGIApp:
         logging_config=None,
     )
     _compare(app)
-    return _Envelope(app, parts.clock)
+    return app
+
+
+async def _admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    parts: Parts = connection.scope["state"]["parts"]
+    await parts.admission(connection, handler)
+
+
+def _given(name: str) -> Provide:
+    """Hand a handler one of the parts."""
+
+    def give(request: ApiRequest) -> Any:
+        return getattr(request.scope["state"]["parts"], name)
+
+    return Provide(give, sync_to_thread=False)
 
 
 @cache
@@ -199,21 +220,27 @@ def _problem(request: ApiRequest, error: Exception) -> Problem:
             return invalid("Bad Request", None)
         case HTTPException() if error.status_code < 500:
             return plain(error.status_code)
-    _log.error("api.fault", request=request.scope["state"].get("request_id"), path=request.url.path, exc_info=error)
+    _log.error(
+        "api.fault",
+        request=request.scope["state"].get("request_id"),
+        route=request.scope.get("path_template"),
+        exc_info=error,
+    )
     return plain(500)
 
 
 class _Envelope:
     """What every answer has, and the log line of every request, around the framework."""
 
-    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
-        self._clock = clock
+        self._parts = parts
+        self._clock = parts.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             return
-        state: dict[str, Any] = {"request_id": new_request_id(), "headers": {}}
+        state: dict[str, Any] = {"request_id": new_request_id(), "headers": {}, "parts": self._parts}
         scope["state"] = state
         begun_s = self._clock.monotonic()
         status = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final
 
 import structlog
@@ -40,14 +41,14 @@ from sekisho.doors.dashboard import (
     ways,
 )
 from sekisho.doors.dashboard.admission import Admission
-from sekisho.doors.dashboard.deps import Parts, WebRequest
+from sekisho.doors.dashboard.deps import Parts, WebRequest, parts_of
 from sekisho.doors.dashboard.forms import FORM_MAX_BYTES
 from sekisho.doors.dashboard.pages import go, page
 from sekisho.doors.dashboard.places import PLACES
 from sekisho.doors.dashboard.problems import PageProblem, SessionOver
 from sekisho.doors.dashboard.visitor import visitor_of
 from sekisho.doors.http.requestid import new_request_id
-from sekisho.doors.http.store import NotDone, Overloaded
+from sekisho.doors.http.store import NotDone, Overloaded, Store
 from sekisho.languages import N_
 from sekisho.users import HasherBusy
 
@@ -110,14 +111,20 @@ TEXTS: Final = {
 
 def build(parts: Parts) -> ASGIApp:
     """Put the application together; raises ValueError when a page has no row in PLACES, or a row no page."""
+    return _Envelope(_routed(), parts)
+
+
+@cache
+def _routed() -> Litestar:
+    """Make what finds a request's handler, once for a process: the parts come with each request."""
     app = Litestar(
         route_handlers=HANDLERS,
-        before_request=Admission(parts),
+        before_request=_admit,
         dependencies={
             "visitor": Provide(visitor_of, sync_to_thread=False),
-            "parts": Provide(lambda: parts, sync_to_thread=False),
-            "store": Provide(lambda: parts.store, sync_to_thread=False),
-            "event_store": Provide(lambda: parts.event_store, sync_to_thread=False),
+            "parts": Provide(parts_of, sync_to_thread=False),
+            "store": Provide(_store, sync_to_thread=False),
+            "event_store": Provide(_event_store, sync_to_thread=False),
         },
         # By status 500 too: it is what the framework makes of everything that is not an HTTPException.
         exception_handlers={Exception: _on_exception, HTTPException: _on_exception},
@@ -126,7 +133,19 @@ def build(parts: Parts) -> ASGIApp:
         logging_config=None,
     )
     _compare(app)
-    return _Envelope(app, parts)
+    return app
+
+
+async def _admit(request: WebRequest) -> Response[Any] | None:
+    return await Admission(parts_of(request))(request)
+
+
+def _store(request: WebRequest) -> Store:
+    return parts_of(request).store
+
+
+def _event_store(request: WebRequest) -> Store:
+    return parts_of(request).event_store
 
 
 def _compare(app: Litestar) -> None:
@@ -172,7 +191,9 @@ def _problem(request: WebRequest, error: Exception) -> PageProblem:
             return PageProblem(400)
         case HTTPException() if error.status_code < 500:
             return PageProblem(error.status_code)
-    _log.error("dashboard.fault", request=request.scope["state"]["request_id"], path=request.url.path, exc_info=error)
+    # As below: never the path itself.
+    route, number = request.scope.get("path_template"), request.scope["state"]["request_id"]
+    _log.error("dashboard.fault", request=number, route=route, exc_info=error)
     return PageProblem(500)
 
 

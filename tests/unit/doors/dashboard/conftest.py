@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 
 from sekisho.accounts import Account
-from sekisho.db import Database, History, events
+from sekisho.db import Database
 from sekisho.users import User
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import NOW_MS, an_account
 from tests.fakes.dashboard import Browser, Dashboard, dashboard_on
-from tests.fakes.databases import NewDatabase
 
 
 @pytest.fixture
-async def dashboard(control: Database, new_database: NewDatabase, tmp_path: Path) -> AsyncIterator[Dashboard]:
-    store = new_database(History.EVENTS)
-    with store.begin() as tx:
-        events.create_all(tx)
-    async with dashboard_on(control, store, tmp_path / "spool", FakeClock(at_ms=NOW_MS)) as opened:
+async def dashboard(control: Database, event_store: Database, tmp_path: Path) -> AsyncIterator[Dashboard]:
+    async with dashboard_on(control, event_store, tmp_path / "spool", FakeClock(at_ms=NOW_MS)) as opened:
         yield opened
 
 
