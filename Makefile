@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-JOBS ?= 2
+JOBS ?= 3
 SECONDS ?= 60
 PYTEST ?= $(BIN)/pytest -n $(JOBS) --dist worksteal
 
